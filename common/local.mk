@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# What both sides speak. Compiled as position-independent code, since the module links it too.
+noinst_LTLIBRARIES += common/libkmcommon.la
+common_libkmcommon_la_SOURCES = \
+	common/attr.h common/channel.h common/client.h common/conf.h common/cryptoki.h common/cryptoki_funcs.def \
+	common/err.c common/err.h common/identity.h common/log.h common/mech.h common/secret.h
+nodist_common_libkmcommon_la_SOURCES = common/wire.pb-c.c common/wire.pb-c.h
+common_libkmcommon_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+BUILT_SOURCES += common/wire.pb-c.c common/wire.pb-c.h
+CLEANFILES += common/wire.pb-c.c common/wire.pb-c.h
+EXTRA_DIST += common/wire.proto

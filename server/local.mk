@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# keymootd. Everything but main is a library, so that tests link the same code.
+noinst_LTLIBRARIES += server/libkmserver.la
+server_libkmserver_la_SOURCES = \
+	$(server_net_sources) $(server_raft_sources) $(server_hsm_sources) $(server_govern_sources) $(server_service_sources)
+nodist_server_libkmserver_la_SOURCES = server/raft/log.pb-c.c server/raft/log.pb-c.h
+BUILT_SOURCES += server/raft/log.pb-c.c server/raft/log.pb-c.h
+CLEANFILES += server/raft/log.pb-c.c server/raft/log.pb-c.h
+EXTRA_DIST += server/raft/log.proto
+
+server_net_sources = \
+	server/net/front.h server/net/peers.h
+
+server_raft_sources = \
+	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h
+
+server_hsm_sources = \
+	server/hsm/backend.h
+
+server_govern_sources =
+
+server_service_sources = \
+	server/service/service.h
