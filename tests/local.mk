@@ -1,7 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-# Tests. unit_<name> programs are cmocka programs of one file each; a row per folder below.
-unit_programs =
+# Tests. Each unit program is a cmocka program of one file; one block for each folder under test.
 unit_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
+unit_programs =
 
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
+
+# --- programs that the shell tests use: built by `make`, so that a test can be run by hand at once
+noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply
+tests_bench_keymoot_bench_SOURCES = tests/bench/keymoot-bench.c
+tests_bench_keymoot_bench_LDADD = -lpthread -ldl
+tests_cluster_relay_SOURCES = tests/cluster/relay.c
+tests_cluster_lost_reply_SOURCES = tests/cluster/lost_reply.c
+tests_cluster_lost_reply_LDADD = -ldl
+
+# --- suites of their own
+AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD;
+.PHONY: check-hosts check-cluster bench
+check-hosts: all
+	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/hosts/run
+check-cluster: all
+	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/cluster/run all
+bench: all
+	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/run
+
+EXTRA_DIST += tests/lib.sh tests/run tests/bench/run tests/cluster/run tests/hosts/run tests/hosts/hosts.sh \
+	contrib/cluster.sh contrib/quickstart

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the shell tests share: where the build is, a scratch folder, a cluster, and the counting of claims.
+# A test file is a list of functions named as claims; `claims NAME...` runs them, prints PASS/FAIL/SKIP lines and the totals.
+
+src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${KEYMOOT_BUILD:-${abs_top_builddir:-$src/build}}
+bin=$build
+module=$build/.libs/keymoot-pkcs11.so
+bench=$build/tests/bench/keymoot-bench
+# shellcheck source=contrib/cluster.sh
+. "$src/contrib/cluster.sh"
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/keymoot-test.XXXXXX")
+PIN=24681357 SO_PIN=13572468
+passed=0 failed=0 skipped=0
+
+clean_up() {
+    local rc=$?
+    set +e
+    [ ! -f "$scratch/c/size" ] || cluster_stop "$scratch/c"
+    type test_clean_up >/dev/null 2>&1 && test_clean_up
+    if [ "$failed" -gt 0 ] || [ $rc -ne 0 ]; then
+        for log in "$scratch"/c/*/log; do [ ! -f "$log" ] || { echo "--- $log"; tail -n 40 "$log"; }; done
+        [ -z "${KEYMOOT_KEEP:-}" ] || { echo "kept: $scratch"; return; }
+    fi
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+note() { printf '    %s\n' "$*"; }
+fail() { printf '    FAILED: %s\n' "$*"; return 1; }
+skip() { printf '    skipped: %s\n' "$*"; return 77; }
+
+claims() {
+    local claim rc start
+    for claim in "$@"; do
+        start=$(date +%s)
+        rc=0
+        # A subshell, so that `exit` and settings in a claim stay there; not in a condition, so that set -e works in it.
+        set +e
+        (set -e; "$claim")
+        rc=$?
+        set -e
+        case $rc in
+        0) passed=$((passed + 1)); echo "PASS $claim ($(($(date +%s) - start)) s)" ;;
+        77) skipped=$((skipped + 1)); echo "SKIP $claim" ;;
+        *) failed=$((failed + 1)); echo "FAIL $claim" ;;
+        esac
+    done
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+}
+
+p11() { KEYMOOT_CONF=${KEYMOOT_CONF:-$scratch/c/client.conf} pkcs11-tool --module "$module" "$@"; }
+p11_user() { p11 --token-label shared --login --pin "$PIN" "$@"; }
+
+# free_slot: the id of the uninitialised slot, as pkcs11-tool prints it.
+free_slot() { p11 --list-slots 2>/dev/null | sed -n '/^Slot/{s/.*(\(0x[0-9a-f]*\)).*/\1/;h};/uninitialized/{g;p;q}'; }
+
+# new_cluster N BASEPORT: a running cluster with the token "shared" in $scratch/c.
+new_cluster() {
+    cluster_make "$scratch/c" "$1" "$2"
+    local name
+    for name in $(cluster_names "$scratch/c"); do cluster_start "$scratch/c" "$name"; done
+    cluster_wait "$scratch/c" 30
+    export KEYMOOT_CONF=$scratch/c/client.conf
+    p11 --slot "$(free_slot)" --init-token --label shared --so-pin "$SO_PIN" >/dev/null
+    p11 --token-label shared --login --login-type so --so-pin "$SO_PIN" --init-pin --new-pin "$PIN" >/dev/null
+}
+
+# json FIELD: the number or string of a field of the one-line JSON on standard input.
+json() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" | head -1; }
+
+# load_start OP THREADS SECONDS: keymoot-bench in the background; load_result prints its JSON.
+load_start() {
+    "$bench" --module "$module" --token shared --pin "$PIN" --op "$1" --threads "$2" --seconds "$3" --name keymoot \
+        >"$scratch/load.json" 2>"$scratch/load.progress" &
+    load_pid=$!
+}
+load_calls() { sed -n 's/^progress //p' "$scratch/load.progress" | tail -1; }
+# load_wait_rate CALLS: waits until at least that many calls were made, so that what follows hits running load.
+load_wait_rate() {
+    local i
+    for i in $(seq 1 100); do
+        [ "$(load_calls || true)" ] && [ "$(load_calls)" -ge "$1" ] && return 0
+        kill -0 "$load_pid" 2>/dev/null || return 1
+        sleep 0.1
+    done
+    fail "the load made only $(load_calls) calls in 10 s, wanted $1"
+}
+load_result() { wait "$load_pid" || { cat "$scratch/load.progress" | grep -v ^progress; return 1; }; cat "$scratch/load.json"; }
