@@ -30,7 +30,7 @@ enum km_attr_flag {
     KM_AF_UP = 1 << 5,       /* a boolean that goes from false to true only */
     KM_AF_DOWN = 1 << 6,     /* a boolean that goes from true to false only */
     KM_AF_SO = 1 << 7,       /* only the SO may make it true */
-    KM_AF_REQUIRED = 1 << 8, /* must be in C_CreateObject's template */
+    KM_AF_REQUIRED = 1 << 8, /* must be in C_CreateObject's template (CKA_CLASS and CKA_KEY_TYPE, too, need not be in C_GenerateKey's) */
 };
 
 /* Classes as a mask, for the rows */
@@ -61,6 +61,13 @@ const struct km_attr_row *km_attr_row(CK_ATTRIBUTE_TYPE type, CK_OBJECT_CLASS cl
 enum km_attr_kind km_attr_kind(CK_ATTRIBUTE_TYPE type);
 /* All rows, for those who walk them. */
 const struct km_attr_row *km_attr_rows(size_t *ret_n);
+
+/* True if `value` has the form that its kind asks for (length, 0 or 1, digits of a date); for bytes from outside. Nested templates are
+ * not walked. */
+bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len);
+/* A CK_ULONG in wire form, 8 bytes little endian. */
+uint64_t km_attr_get_u64(const uint8_t *p);
+void km_attr_put_u64(uint8_t *p, uint64_t v);
 
 /* Readers over a list of wire attributes. */
 const Kmw__Attr *km_attr_find(Kmw__Attr *const *attrs, size_t n, CK_ATTRIBUTE_TYPE type);

@@ -15,9 +15,9 @@ server_raft_sources = \
 	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h
 
 server_hsm_sources = \
-	server/hsm/backend.h
+	server/hsm/backend.h server/hsm/head.h
 
 server_govern_sources =
 
 server_service_sources = \
-	server/service/service.h
+	server/service/service.h server/service/template.h
