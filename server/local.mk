@@ -12,7 +12,8 @@ server_net_sources = \
 	server/net/front.h server/net/peers.h
 
 server_raft_sources = \
-	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h
+	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h \
+	server/raft/disk_sqlite.h server/raft/world_uv.h
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.h

@@ -4,8 +4,9 @@
  * (SQLite in a storage thread, with the mark file, design D7) and the simulator's. raft_io (io.c) decides what is written in
  * which order; a disk writes it.
  *
- * Thread: every function is called on the loop thread, and every callback runs there. Requests complete in the order in which they were
- * issued (FIFO), append, truncate and snapshots alike. A disk never reports a failed write: it ends the process by name (fail-stop), since
+ * Thread: every function is called on the loop thread, and every callback runs there, never inside the request. Requests take effect and
+ * complete in the order in which they were issued (FIFO), with two exceptions that keep appends from waiting for megabytes: an own
+ * snapshot (trailing > 0) and snapshot_get may complete after appends that were issued later. A disk never reports a failed write: it ends the process by name (fail-stop), since
  * libraft cannot survive one (facts: raft_io).
  */
 #ifndef KM_RAFT_DISK_H
