@@ -3,6 +3,20 @@
 unit_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
 unit_programs =
 
+# --- common/: needs no server
+common_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_secret tests/unit/test_log tests/unit/test_conf tests/unit/test_identity
+endif
+tests_unit_test_secret_SOURCES = tests/unit/test_secret.c tests/unit/unit.h
+tests_unit_test_secret_LDADD = $(common_libs)
+tests_unit_test_log_SOURCES = tests/unit/test_log.c
+tests_unit_test_log_LDADD = $(common_libs)
+tests_unit_test_conf_SOURCES = tests/unit/test_conf.c
+tests_unit_test_conf_LDADD = $(common_libs)
+tests_unit_test_identity_SOURCES = tests/unit/test_identity.c
+tests_unit_test_identity_LDADD = $(common_libs)
+
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
