@@ -21,10 +21,11 @@ check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
 # --- programs that the shell tests use: built by `make`, so that a test can be run by hand at once
-noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply
+noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply tests/cluster/stranger
 tests_bench_keymoot_bench_SOURCES = tests/bench/keymoot-bench.c
 tests_bench_keymoot_bench_LDADD = -lpthread -ldl
 tests_cluster_relay_SOURCES = tests/cluster/relay.c
+tests_cluster_stranger_SOURCES = tests/cluster/stranger.c
 tests_cluster_lost_reply_SOURCES = tests/cluster/lost_reply.c
 tests_cluster_lost_reply_LDADD = -ldl
 
