@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The attribute table, and the way between a program's CK_ATTRIBUTE array and wire attributes. Values from a program are checked
- * here by kind and nowhere else on the module's side; the server checks again, since it does not trust modules. No state; any thread.
+ * The attribute table, and the way between a program's CK_ATTRIBUTE array and wire attributes. Values from a program
+ * are checked here by kind and nowhere else on the module's side; the server checks again, since it does not trust
+ * modules. No state; any thread.
  */
 #include "attr.h"
 
@@ -12,7 +13,7 @@
 #define NESTING_MAX 2 /* a template in a template; no deeper */
 
 static const struct km_attr_row table[] = {
-#define KM_ATTR(type, kind, classes, key_type, flags, init) \
+#define KM_ATTR(type, kind, classes, key_type, flags, init)                                                            \
     {type, #type, KM_ATTR_##kind, KM_AC_##classes, key_type, flags, init},
 #include "attr.def"
 #undef KM_ATTR
@@ -125,7 +126,8 @@ bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len)
     return false;
 }
 
-/* --- from a program's memory --------------------------------------------------------------------------------------- */
+/* --- from a program's memory ---------------------------------------------------------------------------------------
+ */
 
 static Kmw__Template *template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, int depth, CK_RV *ret_rv);
 
@@ -263,7 +265,8 @@ Kmw__Template *km_template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, CK_RV 
     return template_from_ck(attrs, n, 1, ret_rv);
 }
 
-/* --- into a program's memory --------------------------------------------------------------------------------------- */
+/* --- into a program's memory ---------------------------------------------------------------------------------------
+ */
 
 /* True when `out` has room; otherwise `*ret_rv` is what to answer (CKR_OK for a size query). */
 static bool has_room(CK_ATTRIBUTE *out, size_t len, CK_RV *ret_rv)

@@ -16,9 +16,10 @@ server_raft_sources = \
 	server/raft/disk_sqlite.h server/raft/world_uv.h
 
 server_hsm_sources = \
-	server/hsm/backend.h server/hsm/head.h
+	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h
 
 server_govern_sources =
 
 server_service_sources = \
-	server/service/service.h server/service/template.h
+	server/service/service.h server/service/template.h server/service/template.c \
+	server/service/template_change.c server/service/template_rules.h
