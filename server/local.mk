@@ -2,7 +2,7 @@
 # keymootd. Everything but main is a library, so that tests link the same code.
 noinst_LTLIBRARIES += server/libkmserver.la
 server_libkmserver_la_SOURCES = \
-	$(server_net_sources) $(server_raft_sources) $(server_hsm_sources) $(server_govern_sources) $(server_service_sources)
+	$(server_net_sources) $(server_raft_sources) $(server_store_sources) $(server_hsm_sources) $(server_govern_sources) $(server_service_sources)
 nodist_server_libkmserver_la_SOURCES = server/raft/log.pb-c.c server/raft/log.pb-c.h
 BUILT_SOURCES += server/raft/log.pb-c.c server/raft/log.pb-c.h
 CLEANFILES += server/raft/log.pb-c.c server/raft/log.pb-c.h
@@ -10,6 +10,13 @@ EXTRA_DIST += server/raft/log.proto
 
 server_net_sources = \
 	server/net/front.h server/net/peers.h
+
+# the state machine and its store: no clock, no randomness, no I/O
+server_store_sources = \
+	server/raft/command.c server/raft/command.def server/raft/command_object.c server/raft/command_token.c \
+	server/raft/store.c server/raft/store_client.c server/raft/store_object.c server/raft/store_snapshot.c \
+	server/raft/store_state.c server/raft/store_state.h server/raft/store_token.c server/raft/store_tree.c \
+	server/raft/store_tree.h
 
 server_raft_sources = \
 	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h \

@@ -17,6 +17,14 @@ tests_unit_test_conf_LDADD = $(common_libs)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c
 tests_unit_test_identity_LDADD = $(common_libs)
 
+# --- server/raft/: the store
+store_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_store
+endif
+tests_unit_test_store_SOURCES = tests/unit/test_store.c tests/unit/store_fixture.c tests/unit/store_fixture.h
+tests_unit_test_store_LDADD = $(store_libs)
+
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 

@@ -62,6 +62,10 @@ void km_store_free(struct km_store *store);
 /* Applies the command in `data` (packed kml.Command) as log entry `index` and hands out what it answered
  * (freed by the caller with kml__result__free_unpacked(result, NULL); never NULL on success). A command that is refused (wrong version,
  * PIN locked, unknown client ...) is a success here whose result carries the refusal as CK_RV.
+ * What a result's rv says: CKR_OK; CKR_PIN_INCORRECT (a failed PinAttempt that was counted, or had been) or CKR_PIN_LOCKED, with `failed`;
+ * CKR_FUNCTION_REJECTED (something was changed meanwhile: instance, generation, version, id); CKR_TOKEN_NOT_PRESENT; CKR_SLOT_ID_INVALID (the free slot was
+ * taken meanwhile); CKR_OBJECT_HANDLE_INVALID; CKR_DEVICE_ERROR (the origin: unknown or expired client, number outside the
+ * window, another hash; not executed); CKR_ARGUMENTS_BAD and others for malformed bodies (a bug of the proposer). A ClientRegister carries no origin.
  * Errors (the server must stop): KM_ERR_VERSION (unknown kind, version above the feature level), KM_ERR_CORRUPT (not a command, index not above the last one). */
 enum km_err km_store_apply(struct km_store *store, uint64_t index, const uint8_t *data, size_t len, Kml__Result **ret) KM_CHECKED;
 
