@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Guards, one rule and one return each, so that a C_ function opens with its refusals in a column.
+ */
+#ifndef KM_MODULE_GUARD_H
+#define KM_MODULE_GUARD_H
+
+#include "handle.h"
+
+/* The library is initialised. */
+#define KM_ENTER()                                                                                                     \
+    do {                                                                                                               \
+        CK_RV enter_rv = km_process_enter();                                                                           \
+        if (enter_rv != CKR_OK)                                                                                        \
+            return enter_rv;                                                                                           \
+    } while (0)
+
+/* Declares `session`, locked until the function returns. */
+#define KM_SESSION(session, handle)                                                                                    \
+    __attribute__((cleanup(km_session_leave))) struct km_session *session = NULL;                                      \
+    do {                                                                                                               \
+        CK_RV enter_rv = km_session_enter(handle, &session);                                                           \
+        if (enter_rv != CKR_OK)                                                                                        \
+            return enter_rv;                                                                                           \
+    } while (0)
+
+#define KM_REQUIRE(condition, rv)                                                                                      \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            return rv;                                                                                                 \
+    } while (0)
+
+/* Passes on any failure. */
+#define KM_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        CK_RV try_rv = (call);                                                                                         \
+        if (try_rv != CKR_OK)                                                                                          \
+            return try_rv;                                                                                             \
+    } while (0)
+
+/* Bytes that a program passes: NULL is legal with length 0 only. */
+#define KM_REQUIRE_BYTES(pointer, len) KM_REQUIRE((pointer) != NULL || (len) == 0, CKR_ARGUMENTS_BAD)
+
+#endif

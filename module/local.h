@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is computed in the program's process, with OpenSSL in a library context of the module's own: hashes, and
+ * everything that needs public keys only. Never touches a secret key. Any thread.
+ */
+#ifndef KM_MODULE_LOCAL_H
+#define KM_MODULE_LOCAL_H
+
+#include "handle.h"
+
+/* Once per process image. False: out of memory. */
+bool km_local_init(void);
+
+/* Whether an operation of `kind` by `mech` is done here: verifying and encrypting with public keys. */
+bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind);
+
+/* A started hash. `md` is the mechanism table's name. */
+CK_RV km_local_digest(const char *md, EVP_MD_CTX **ret);
+
+/* The hash of `data` into `ret`, EVP_MAX_MD_SIZE bytes. */
+CK_RV km_local_hash(const char *md, const uint8_t *data, size_t len, uint8_t *ret);
+
+/* Bytes of the hash of that name. */
+size_t km_local_digest_len(const char *md);
+
+/* Bytes of a coordinate on the curve that CKA_EC_PARAMS names; 0: not one that keymoot knows. */
+size_t km_local_curve_len(const uint8_t *params, size_t len);
+
+/* The public key in attributes of class CKO_PUBLIC_KEY. CKR_ATTRIBUTE_VALUE_INVALID when they are none. */
+CK_RV km_local_public_key(const struct km_view *view, EVP_PKEY **ret);
+CK_RV km_local_public_key_of(Kmw__Attr *const *attrs, size_t n, EVP_PKEY **ret);
+
+/* DER SubjectPublicKeyInfo, malloc'ed. */
+CK_RV km_local_public_key_info(EVP_PKEY *key, uint8_t **ret, size_t *ret_len);
+
+/* Checks `signature` over `data` (a finished hash if the mechanism has one). CKR_OK, CKR_SIGNATURE_INVALID,
+ * CKR_SIGNATURE_LEN_RANGE, CKR_DATA_LEN_RANGE. */
+CK_RV km_local_verify(const struct km_operation *op, const uint8_t *data, size_t len, const uint8_t *signature,
+                      size_t signature_len);
+
+/* RSA encryption into `ret`. CKR_DATA_LEN_RANGE. */
+CK_RV km_local_encrypt(const struct km_operation *op, const uint8_t *data, size_t len, struct km_buffer *ret);
+
+/* Random bytes for names of requests and session objects. False: no randomness. */
+bool km_local_random(uint8_t *ret, size_t len);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Process state. The invariant: everything behind km_lock is consistent whenever the lock is free, and a fork happens
+ * only then (the handlers given to pthread_atfork hold it), so that a child can go on with a copy. A child of a clone
+ * without handlers is noticed by its pid all the same. No thread of its own; any thread may enter.
+ */
+#include "config.h"
+
+#include "process.h"
+
+#include "../common/log.h"
+#include "handle.h"
+#include "local.h"
+#include "remote.h"
+
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONF_DEFAULT "/etc/keymoot/client.conf"
+#define ADOPTING -1
+
+struct km_process km_process = {.listed_ms = INT64_MIN};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER; /* one thread fetches the list of tokens */
+static atomic_int pid_seen;                                 /* whose state this is; 0: nobody's yet */
+static atomic_bool is_started;                              /* changed under `lock` */
+static bool is_inherited;                                   /* guarded by `lock` */
+static bool is_prepared;
+
+void km_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void km_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+int64_t km_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The first call in a child. Its other threads, if it has any already, wait until the locks are made anew. */
+static void adopt(int from, int pid)
+{
+    if (!atomic_compare_exchange_strong(&pid_seen, &from, ADOPTING)) {
+        while (atomic_load(&pid_seen) == ADOPTING)
+            sched_yield();
+        return;
+    }
+    if (from != 0) {
+        lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        listing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        is_inherited = is_started;
+        km_handles_after_fork();
+        km_remote_after_fork();
+    }
+    atomic_store(&pid_seen, pid);
+}
+
+static void notice_fork(void)
+{
+    int pid = getpid(), seen;
+
+    while ((seen = atomic_load(&pid_seen)) != pid) {
+        if (seen == ADOPTING)
+            sched_yield();
+        else
+            adopt(seen, pid);
+    }
+}
+
+CK_RV km_process_enter(void)
+{
+    notice_fork();
+    return is_started ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+/* Once per process image: OpenSSL is told to leave the host's exit and configuration alone, and the configuration is
+ * read. */
+static CK_RV prepare(void)
+{
+    struct km_client_conf conf;
+    const char *path = secure_getenv("KEYMOOT_CONF");
+    char message[512] = "";
+    enum km_err err;
+
+    if (!is_prepared) {
+        if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL) || !km_local_init())
+            return CKR_HOST_MEMORY;
+        if (pthread_atfork(km_lock, km_unlock, km_unlock) != 0)
+            return CKR_HOST_MEMORY;
+        is_prepared = true;
+    }
+    if (km_process.client != NULL)
+        return CKR_OK;
+    if (path == NULL || path[0] == '\0')
+        path = CONF_DEFAULT;
+    err = km_client_conf_read(path, &conf, message, sizeof(message));
+    if (err != KM_OK)
+        goto out;
+    err = km_log_open("keymoot-pkcs11", conf.log != NULL ? conf.log : "stderr", conf.log_level);
+    if (err == KM_OK)
+        err = km_client_new(&conf, &km_process.client, message, sizeof(message));
+    if (err != KM_OK)
+        km_client_conf_fini(&conf);
+out:
+    if (err == KM_OK)
+        return CKR_OK;
+    km_log(KM_LOG_ERROR, "C_Initialize: %s", message[0] != '\0' ? message : km_err_text(err));
+    return err == KM_ERR_NOMEM ? CKR_HOST_MEMORY : CKR_GENERAL_ERROR;
+}
+
+static void forget_sessions(void)
+{
+    km_session_close_all(NULL);
+    for (size_t i = 0; i < km_process.n_tokens; i++)
+        km_login_drop(km_process.tokens[i]);
+}
+
+CK_RV km_process_start(void)
+{
+    CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
+
+    notice_fork();
+    km_lock();
+    if (is_started && !is_inherited)
+        goto out;
+    rv = prepare();
+    if (rv != CKR_OK)
+        goto out;
+    forget_sessions(); /* a child that initialises wants to begin anew */
+    is_started = true;
+    is_inherited = false;
+out:
+    km_unlock();
+    return rv;
+}
+
+CK_RV km_process_stop(void)
+{
+    struct km_client *client;
+
+    notice_fork();
+    km_lock();
+    if (!is_started) {
+        km_unlock();
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    }
+    forget_sessions();
+    is_started = false;
+    is_inherited = false;
+    km_process.listed_ms = INT64_MIN;
+    client = km_process.client;
+    km_unlock();
+    km_client_disconnect(client);
+    return CKR_OK;
+}
+
+void km_login_drop(struct km_token *token)
+{
+    if (token->login.ticket != NULL)
+        km_wipe(token->login.ticket, token->login.ticket_len);
+    free(token->login.ticket);
+    token->login = (struct km_login){.user = KM_LOGIN_NONE};
+}
+
+CK_RV km_login_set(struct km_token *token, CK_USER_TYPE user, const Kmw__LoginReply *reply)
+{
+    uint8_t *ticket = malloc(reply->ticket.len + 1);
+
+    if (ticket == NULL)
+        return CKR_HOST_MEMORY;
+    memcpy(ticket, reply->ticket.data, reply->ticket.len);
+    km_login_drop(token);
+    token->login = (struct km_login){
+        .user = user,
+        .ticket = ticket,
+        .ticket_len = reply->ticket.len,
+        .issued_ms = km_now_ms(),
+        .expires_ms = km_now_ms() + (int64_t)reply->expires_ms,
+    };
+    return CKR_OK;
+}
+
+void km_token_session_ended(struct km_token *token, bool is_read_write)
+{
+    token->n_sessions--;
+    if (is_read_write)
+        token->n_read_write--;
+    if (token->n_sessions == 0)
+        km_login_drop(token);
+}
+
+static int compare_tokens(const void *a, const void *b)
+{
+    const struct km_token *x = *(struct km_token *const *)a, *y = *(struct km_token *const *)b;
+
+    if (x->is_free != y->is_free)
+        return x->is_free ? 1 : -1;
+    return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
+static struct km_token *find_slot(CK_SLOT_ID slot)
+{
+    for (size_t i = 0; i < km_process.n_tokens; i++)
+        if (km_process.tokens[i]->slot == slot)
+            return km_process.tokens[i];
+    return NULL;
+}
+
+/* The entry for `slot`, made if there is none. */
+static struct km_token *put_slot(CK_SLOT_ID slot)
+{
+    struct km_token *token = find_slot(slot), **grown;
+
+    if (token != NULL)
+        return token;
+    grown = reallocarray(km_process.tokens, km_process.n_tokens + 1, sizeof(struct km_token *));
+    if (grown == NULL)
+        return NULL;
+    km_process.tokens = grown;
+    token = calloc(1, sizeof(*token));
+    if (token == NULL)
+        return NULL;
+    token->slot = slot;
+    token->login.user = KM_LOGIN_NONE;
+    km_process.tokens[km_process.n_tokens++] = token;
+    return token;
+}
+
+/* Takes over what a server said about its tokens. Under `lock`. */
+static CK_RV merge(Kmw__TokenListReply *list)
+{
+    struct km_token *token;
+
+    for (size_t i = 0; i < km_process.n_tokens; i++)
+        km_process.tokens[i]->is_listed = false;
+    for (size_t i = 0; i < list->n_tokens; i++) {
+        Kmw__TokenInfo *info = list->tokens[i];
+        if (info->id.len != KM_ID_LEN)
+            return CKR_DEVICE_ERROR;
+        token = put_slot(info->slot);
+        if (token == NULL)
+            return CKR_HOST_MEMORY;
+        memcpy(token->id, info->id.data, KM_ID_LEN);
+        token->is_free = false;
+        token->is_listed = true;
+        if (token->info != NULL)
+            kmw__token_info__free_unpacked(token->info, NULL);
+        token->info = info;
+        list->tokens[i] = NULL; /* taken; protobuf-c frees NULL entries gladly */
+    }
+    if (list->free_slot != 0) {
+        token = put_slot(list->free_slot);
+        if (token == NULL)
+            return CKR_HOST_MEMORY;
+        token->is_free = token->info == NULL;
+        token->is_listed = true;
+    }
+    qsort(km_process.tokens, km_process.n_tokens, sizeof(struct km_token *), compare_tokens);
+    km_process.listed_ms = km_now_ms();
+    return CKR_OK;
+}
+
+static bool is_listed_since(int64_t age_ms)
+{
+    bool is_young;
+
+    km_lock();
+    is_young = km_process.listed_ms != INT64_MIN && km_now_ms() - km_process.listed_ms < age_ms;
+    km_unlock();
+    return is_young;
+}
+
+CK_RV km_token_refresh(int64_t age_ms)
+{
+    Kmw__Reply *reply = NULL;
+    CK_RV rv = CKR_OK;
+
+    pthread_mutex_lock(&listing);
+    if (!is_listed_since(age_ms)) {
+        rv = km_remote_token_list(&reply);
+        if (rv == CKR_OK) {
+            km_lock();
+            rv = merge(reply->token_list);
+            km_unlock();
+        }
+        km_reply_free(reply);
+    }
+    pthread_mutex_unlock(&listing);
+    return rv;
+}
+
+CK_RV km_token_get(CK_SLOT_ID slot, struct km_token **ret)
+{
+    struct km_token *token;
+
+    km_lock();
+    token = find_slot(slot);
+    km_unlock();
+    if (token == NULL) {
+        CK_RV rv = km_token_refresh(0);
+        if (rv != CKR_OK)
+            return rv;
+        km_lock();
+        token = find_slot(slot);
+        km_unlock();
+    }
+    if (token == NULL)
+        return CKR_SLOT_ID_INVALID;
+    *ret = token;
+    return CKR_OK;
+}
