@@ -9,7 +9,7 @@ CLEANFILES += server/raft/log.pb-c.c server/raft/log.pb-c.h
 EXTRA_DIST += server/raft/log.proto
 
 server_net_sources = \
-	server/net/front.h server/net/peers.h
+	server/net/front.h server/net/peer_in.c server/net/peer_out.c server/net/peers.c server/net/peers.h server/net/peers_impl.h
 
 # the state machine and its store: no clock, no randomness, no I/O
 server_store_sources = \

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The servers that we dial: one raw REQ socket for each, which nng reconnects. What is queued goes out as a stream of
+ * messages behind their lengths, one frame in flight; a queue is bounded in bytes and dropped with its connection.
+ *
+ * Threads: nng's callbacks and the loop share a peer under its lock.
+ */
+#include "peers_impl.h"
+
+#include "../../common/log.h"
+
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_u32(uint8_t *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void drop_queue(struct peer *peer)
+{
+    for (struct out *o = peer->head, *next; o; o = next) {
+        next = o->next;
+        free(o);
+    }
+    peer->head = NULL;
+    peer->tail = &peer->head;
+    peer->queued = 0;
+}
+
+/* Hands one frame to nng. With the lock; false when the connection must be closed. */
+static bool send_frame(struct peer *peer, const uint8_t *frame, size_t len)
+{
+    nng_msg *msg = km_peers_message(frame, len);
+    if (!msg)
+        return false;
+    if (nng_msg_header_append_u32(msg, 0x80000000u | ++peer->request) != 0) {
+        nng_msg_free(msg);
+        return false;
+    }
+    nng_aio_set_msg(peer->send_aio, msg);
+    peer->is_sending = true;
+    nng_send_aio(peer->socket, peer->send_aio);
+    return true;
+}
+
+/* Sends the next piece of the queue if there is one and nothing is under way. With the lock; false: close. */
+static bool pump(struct peer *peer)
+{
+    static __thread uint8_t plain[KM_PART_MAX];
+    size_t len = 0;
+    if (peer->state != UP || peer->is_sending || !peer->head)
+        return true;
+    while (peer->head && len < sizeof(plain)) {
+        struct out *o = peer->head;
+        size_t n = o->len - o->at < sizeof(plain) - len ? o->len - o->at : sizeof(plain) - len;
+        memcpy(plain + len, o->data + o->at, n);
+        len += n;
+        o->at += n;
+        if (o->at < o->len)
+            break;
+        peer->head = o->next;
+        if (!peer->head)
+            peer->tail = &peer->head;
+        peer->queued -= o->len;
+        free(o);
+    }
+    const uint8_t *frame;
+    size_t frame_len;
+    if (km_channel_seal(peer->channel, plain, len, false /* whole */, &frame, &frame_len) != KM_OK)
+        return false;
+    return send_frame(peer, frame, frame_len);
+}
+
+/* Queues `len` bytes behind their length. With the lock. Errors: KM_ERR_NOMEM, KM_ERR_FULL. */
+static enum km_err enqueue(struct peer *peer, const uint8_t *data, size_t len)
+{
+    struct out *o;
+    if (peer->queued && peer->queued + len > KM_LINK_QUEUE_MAX)
+        return KM_ERR_FULL;
+    o = malloc(sizeof(*o) + LEN_LEN + len);
+    if (!o)
+        return KM_ERR_NOMEM;
+    *o = (struct out){.len = LEN_LEN + len};
+    put_u32(o->data, (uint32_t)len);
+    if (len)
+        memcpy(o->data + LEN_LEN, data, len);
+    *peer->tail = o;
+    peer->tail = &o->next;
+    peer->queued += o->len;
+    return KM_OK;
+}
+
+/* The first thing on an authenticated connection: who speaks. */
+static void enqueue_hello(struct peer *peer)
+{
+    uint8_t hello[HELLO_LEN] = {HELLO_VERSION};
+    for (int i = 0; i < 8; i++)
+        hello[1 + i] = (uint8_t)(peer->owner->self >> (8 * i));
+    drop_queue(peer);
+    if (enqueue(peer, hello, sizeof(hello)) != KM_OK)
+        nng_pipe_close(peer->pipe);
+}
+
+/* One line for each reason, not one for each attempt. With the lock. */
+static void log_refusal(struct peer *peer)
+{
+    const char *reason = km_channel_reason(peer->channel);
+    if (!strcmp(reason, peer->last_reason))
+        return;
+    snprintf(peer->last_reason, sizeof(peer->last_reason), "%s", reason);
+    km_log(KM_LOG_WARN, "peer %s at %s: %s", peer->name, peer->address, reason);
+}
+
+/* A frame from the server that we dialled. With the lock; false: close. `*ret_is_up` tells that the connection came up.
+ */
+static bool peer_frame(struct peer *peer, const uint8_t *in, size_t in_len, bool *ret_is_up)
+{
+    const uint8_t *frame;
+    size_t len;
+    bool is_done = false, has_more;
+    peer->heard_ms = km_peers_now_ms();
+    if (peer->state == UP) /* the answer to a ping */
+        return km_channel_open(peer->channel, in, in_len, &frame, &len, &has_more) == KM_OK;
+    if (km_channel_handshake(peer->channel, in, in_len, &frame, &len, &is_done) != KM_OK) {
+        log_refusal(peer);
+        return false;
+    }
+    if (!is_done)
+        return send_frame(peer, frame, len);
+    peer->state = UP;
+    peer->up_since_ms = km_peers_now_ms();
+    enqueue_hello(peer);
+    *ret_is_up = true;
+    return pump(peer);
+}
+
+static void on_peer_recv(void *arg)
+{
+    struct peer *peer = arg;
+    bool is_up = false;
+    if (nng_aio_result(peer->recv_aio) != 0)
+        return; /* the socket is closed */
+    nng_msg *msg = nng_aio_get_msg(peer->recv_aio);
+    pthread_mutex_lock(&peer->lock);
+    if (peer->channel && nng_pipe_id(nng_msg_get_pipe(msg)) == nng_pipe_id(peer->pipe) &&
+        !peer_frame(peer, nng_msg_body(msg), nng_msg_len(msg), &is_up))
+        nng_pipe_close(peer->pipe);
+    pthread_mutex_unlock(&peer->lock);
+    nng_msg_free(msg);
+    if (is_up) {
+        km_log(KM_LOG_INFO, "peer %s at %s: connected", peer->name, peer->address);
+        if (!km_peers_post(peer->owner, EVENT_UP, peer->id, NULL, 0))
+            nng_pipe_close(peer->pipe);
+    }
+    nng_recv_aio(peer->socket, peer->recv_aio);
+}
+
+static void on_peer_sent(void *arg)
+{
+    struct peer *peer = arg;
+    pthread_mutex_lock(&peer->lock);
+    if (nng_aio_result(peer->send_aio) != 0)
+        nng_msg_free(nng_aio_get_msg(peer->send_aio));
+    peer->is_sending = false;
+    if (!pump(peer))
+        nng_pipe_close(peer->pipe);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct peer *peer = arg;
+    const uint8_t *frame;
+    size_t len;
+    bool is_done, was_up = false;
+    pthread_mutex_lock(&peer->lock);
+    if (event == NNG_PIPE_EV_ADD_POST) {
+        pthread_mutex_lock(&peer->owner->lock);
+        struct km_tls *tls = km_tls_ref(peer->owner->client_tls);
+        pthread_mutex_unlock(&peer->owner->lock);
+        km_channel_free(peer->channel);
+        peer->channel = NULL;
+        peer->pipe = pipe;
+        peer->state = HANDSHAKING;
+        peer->heard_ms = km_peers_now_ms();
+        if (km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
+            km_channel_handshake(peer->channel, NULL, 0, &frame, &len, &is_done) != KM_OK || peer->is_sending ||
+            !send_frame(peer, frame, len))
+            nng_pipe_close(pipe);
+        km_tls_unref(tls);
+    } else if (nng_pipe_id(peer->pipe) == nng_pipe_id(pipe)) {
+        was_up = peer->state == UP;
+        peer->state = DIALLING;
+        peer->pipe = (nng_pipe)NNG_PIPE_INITIALIZER;
+        km_channel_free(peer->channel);
+        peer->channel = NULL;
+        drop_queue(peer);
+    }
+    pthread_mutex_unlock(&peer->lock);
+    if (event == NNG_PIPE_EV_REM_POST)
+        nng_aio_cancel(peer->send_aio); /* or its frame would wait for the next connection */
+    if (was_up) {
+        km_log(KM_LOG_INFO, "peer %s at %s: connection lost", peer->name, peer->address);
+        (void)!km_peers_post(peer->owner, EVENT_DOWN, peer->id, NULL, 0);
+    }
+}
+
+void km_peer_free(struct peer *peer)
+{
+    if (!peer)
+        return;
+    /* Callbacks stop for good before memory goes. */
+    if (peer->send_aio)
+        nng_aio_stop(peer->send_aio);
+    if (peer->recv_aio)
+        nng_aio_stop(peer->recv_aio);
+    if (nng_socket_id(peer->socket) > 0)
+        nng_close(peer->socket);
+    if (peer->send_aio)
+        nng_aio_free(peer->send_aio);
+    if (peer->recv_aio)
+        nng_aio_free(peer->recv_aio);
+    km_channel_free(peer->channel);
+    drop_queue(peer);
+    pthread_mutex_destroy(&peer->lock);
+    free(peer);
+}
+
+struct peer *km_peer_new(struct peers *p, const struct km_link_member *m)
+{
+    char url[300];
+    int rv;
+    struct peer *peer = calloc(1, sizeof(*peer));
+    if (!peer)
+        return NULL;
+    pthread_mutex_init(&peer->lock, NULL);
+    peer->owner = p;
+    peer->id = m->id;
+    peer->tail = &peer->head;
+    snprintf(peer->name, sizeof(peer->name), "%s", m->name);
+    snprintf(peer->address, sizeof(peer->address), "%s", m->address);
+    snprintf(url, sizeof(url), "tcp://%s", m->address);
+    if ((rv = nng_req0_open_raw(&peer->socket)) != 0 ||
+        (rv = nng_aio_alloc(&peer->send_aio, on_peer_sent, peer)) != 0 ||
+        (rv = nng_aio_alloc(&peer->recv_aio, on_peer_recv, peer)) != 0 ||
+        (rv = nng_socket_set_size(peer->socket, NNG_OPT_RECVMAXSZ, KM_FRAME_MAX + 64)) != 0 ||
+        (rv = nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS)) != 0 ||
+        (rv = nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS)) != 0 ||
+        (rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_ADD_POST, on_peer_pipe, peer)) != 0 ||
+        (rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_REM_POST, on_peer_pipe, peer)) != 0)
+        goto fail;
+    nng_recv_aio(peer->socket, peer->recv_aio);
+    if ((rv = nng_dial(peer->socket, url, NULL, NNG_FLAG_NONBLOCK)) != 0)
+        goto fail;
+    return peer;
+fail:
+    km_log(KM_LOG_ERROR, "peer %s at %s: %s", m->name, m->address, nng_strerror(rv));
+    km_peer_free(peer);
+    return NULL;
+}
+
+void km_peer_send(struct peer *peer, const uint8_t *data, size_t len)
+{
+    pthread_mutex_lock(&peer->lock);
+    if (peer->state == UP && enqueue(peer, data, len) == KM_OK && !pump(peer))
+        nng_pipe_close(peer->pipe);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+void km_peer_tick(struct peer *peer, uint64_t now)
+{
+    pthread_mutex_lock(&peer->lock);
+    bool is_up = peer->state == UP;
+    bool is_dead = peer->channel && now - peer->heard_ms > (is_up ? SILENCE_MS : HANDSHAKE_MS);
+    bool is_old = is_up && now - peer->up_since_ms > (KM_CHANNEL_AGE_MAX_S - 300) * 1000ull;
+    bool is_broken = is_up && ((peer->queued == 0 && enqueue(peer, NULL, 0) != KM_OK) || !pump(peer));
+    if (is_dead || is_old || is_broken)
+        nng_pipe_close(peer->pipe);
+    pthread_mutex_unlock(&peer->lock);
+}
