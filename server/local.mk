@@ -20,7 +20,10 @@ server_store_sources = \
 
 server_raft_sources = \
 	server/raft/disk.h server/raft/link.h server/raft/replica.h server/raft/store.h \
-	server/raft/disk_sqlite.h server/raft/world_uv.h
+	server/raft/crc32c.c server/raft/crc32c.h server/raft/disk_load.c server/raft/disk_load.h server/raft/disk_provision.c \
+	server/raft/disk_sqlite.c server/raft/disk_sqlite.h server/raft/disk_writer.c server/raft/disk_writer.h \
+	server/raft/folder.c server/raft/folder.h server/raft/mark.c server/raft/mark.h server/raft/sql.c server/raft/sql.def \
+	server/raft/sql.h server/raft/world_uv.c server/raft/world_uv.h
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h

@@ -14,7 +14,8 @@
 /* Errors: KM_ERR_NOMEM, KM_ERR_IO. */
 enum km_err km_world_uv_new(uv_loop_t *loop, struct km_world **ret) KM_CHECKED;
 
-/* Stops timer and wake-up. The memory goes once the loop has closed the handles (run it until uv_loop_close succeeds). No thread may call wake any more. NULL is fine. */
+/* Stops timer and wake-up. The memory goes once the loop has closed the handles (run it until uv_loop_close succeeds).
+ * No thread may call wake any more. NULL is fine. */
 void km_world_uv_free(struct km_world *world);
 
 #endif
