@@ -124,9 +124,17 @@ out:
     return err == KM_ERR_NOMEM ? CKR_HOST_MEMORY : CKR_GENERAL_ERROR;
 }
 
+static bool is_any(const struct km_object *object, const void *arg)
+{
+    (void)object;
+    (void)arg;
+    return true;
+}
+
 static void forget_sessions(void)
 {
     km_session_close_all(NULL);
+    km_object_drop_if(is_any, NULL);
     for (size_t i = 0; i < km_process.n_tokens; i++)
         km_login_drop(km_process.tokens[i]);
 }

@@ -37,6 +37,18 @@ tests_unit_test_disk_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
 
+# --- module/: against a courier without a network
+module_libs = module/libkmmodule.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_handle tests/unit/test_operation tests/unit/test_remote
+endif
+tests_unit_test_handle_SOURCES = tests/unit/test_handle.c tests/unit/fake_client.c tests/unit/fake_client.h
+tests_unit_test_handle_LDADD = $(module_libs)
+tests_unit_test_operation_SOURCES = tests/unit/test_operation.c tests/unit/fake_client.c
+tests_unit_test_operation_LDADD = $(module_libs)
+tests_unit_test_remote_SOURCES = tests/unit/test_remote.c tests/unit/fake_client.c
+tests_unit_test_remote_LDADD = $(module_libs)
+
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
