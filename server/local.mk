@@ -28,8 +28,16 @@ server_raft_sources = \
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h
 
-server_govern_sources =
+server_govern_sources = \
+	server/govern/access.c server/govern/access.h server/govern/audit.c server/govern/audit.h \
+	server/govern/audit_event.c server/govern/audit_event.h server/govern/audit_file.c server/govern/audit_file.h \
+	server/govern/gate.c server/govern/limits.c server/govern/limits.h server/govern/login.c server/govern/login.h
 
 server_service_sources = \
 	server/service/service.h server/service/template.h server/service/template.c \
-	server/service/template_change.c server/service/template_rules.h
+	server/service/template_change.c server/service/template_rules.h \
+	server/service/arena.c server/service/arena.h server/service/call.c server/service/call.h \
+	server/service/change.c server/service/dispatch.c server/service/dispatch.def server/service/held.c \
+	server/service/op_admin.c server/service/op_key.c server/service/op_login.c server/service/op_object.c \
+	server/service/op_token.c server/service/op_use.c server/service/operations.h server/service/pool.c \
+	server/service/pool.h server/service/service.c server/service/steward.c

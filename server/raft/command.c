@@ -125,7 +125,9 @@ enum km_err km_command_apply(struct km_state *state, uint64_t index, const Kml__
     if (err)
         return err;
     *ret = result_new(&outcome);
-    if (command->origin)
+    /* CKR_FUNCTION_REJECTED: the thing to change was not as the command expected it. Nothing was done, so nothing is kept, and
+     * the same change may be proposed again against what is there now. */
+    if (command->origin && outcome.rv != CKR_FUNCTION_REJECTED)
         keep_result(state, command->origin, *ret);
     return KM_OK;
 }

@@ -73,6 +73,8 @@ static enum km_err token_init_again(struct km_state *state, const Kml__TokenInit
         return KM_OK;
     if (body->slot != token->token.slot)
         return km_refuse(ret, CKR_SLOT_ID_INVALID, "token is in another slot");
+    if (body->so->generation != 0 && body->so->generation != token->token.so_generation + 1)
+        return km_refuse(ret, CKR_FUNCTION_REJECTED, "SO PIN was changed meanwhile");
     km_token_hash_out(state, token);
     km_token_clear(state, token);
     token->token.instance++;
