@@ -3,6 +3,13 @@
 unit_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
 unit_programs =
 
+# --- server/hsm, server/service: keys and templates
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_builtin
+endif
+tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c tests/unit/tmpl.h
+tests_unit_test_builtin_LDADD = $(unit_libs)
+
 # --- common/: needs no server
 common_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 if HAVE_CMOCKA

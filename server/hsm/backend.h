@@ -52,6 +52,9 @@ struct km_backend_ops {
     enum km_backend_result (*use)(struct km_backend *backend, const Kml__Object *object, const struct km_mech *mech,
                                   const Kmw__Use *use, uint8_t **ret, size_t *ret_len, CK_RV *ret_rv);
 
+    /* Drops what is kept in memory of an object that was destroyed or replaced (`object` as it was); unknown ones are fine. */
+    void (*forget)(struct km_backend *backend, const Kml__Object *object);
+
     /* HMAC-SHA-256 of `data` under a key that only back ends of this cluster hold, one for each purpose ("pin", "ticket"). */
     enum km_backend_result (*mac)(struct km_backend *backend, const char *purpose, const uint8_t *data, size_t len, uint8_t ret[32]);
     enum km_backend_result (*random)(struct km_backend *backend, uint8_t *ret, size_t len);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RSA and EC keys from the attributes that a program brings. Nothing is believed: primes that are not given are found
+ * from n, e and d; CRT exponents are computed and not taken, since a wrong one leaks the key with its first signature;
+ * the whole is checked.
+ */
+#include "crypto.h"
+
+#include "head.h"
+#include "pubkey.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/param_build.h>
+
+#include <stdlib.h>
+
+#define BITS_MIN 2048
+#define BITS_MAX 4096
+#define EXPONENT_BITS_MAX 64
+#define WITNESSES_MAX 100
+
+struct rsa_numbers {
+    BIGNUM *n, *e, *d, *p, *q, *dp, *dq, *qinv;
+};
+
+static void numbers_free(struct rsa_numbers *r)
+{
+    BN_free(r->n);
+    BN_free(r->e);
+    BN_clear_free(r->d);
+    BN_clear_free(r->p);
+    BN_clear_free(r->q);
+    BN_clear_free(r->dp);
+    BN_clear_free(r->dq);
+    BN_clear_free(r->qinv);
+}
+
+static BIGNUM *secret_number(Kml__Attr *const *secrets, size_t n, CK_ATTRIBUTE_TYPE type)
+{
+    for (size_t i = 0; i < n; i++) {
+        BIGNUM *number;
+        if (secrets[i]->type != type || secrets[i]->value.len == 0)
+            continue;
+        number = BN_secure_new();
+        if (number == NULL || BN_bin2bn(secrets[i]->value.data, (int)secrets[i]->value.len, number) == NULL) {
+            BN_clear_free(number);
+            return NULL;
+        }
+        BN_set_flags(number, BN_FLG_CONSTTIME);
+        return number;
+    }
+    return NULL;
+}
+
+static BIGNUM *public_number(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)
+{
+    const Kml__Attr *attr = km_head_find(head, type);
+
+    return attr != NULL && attr->value.len > 0 ? BN_bin2bn(attr->value.data, (int)attr->value.len, NULL) : NULL;
+}
+
+/* SP 800-56B, appendix C.1: n, e, d to p and q. */
+static bool find_primes(struct rsa_numbers *r, BN_CTX *ctx)
+{
+    BIGNUM *k = BN_new(), *g = BN_new(), *x = BN_new(), *y = BN_new(), *minus = BN_new();
+    int t = 0;
+    bool is_found = false;
+
+    if (k == NULL || g == NULL || x == NULL || y == NULL || minus == NULL || !BN_sub(minus, r->n, BN_value_one()) ||
+        !BN_mul(k, r->d, r->e, ctx) || !BN_sub_word(k, 1) || BN_is_odd(k) || BN_is_zero(k) || BN_is_negative(k))
+        goto out;
+    while (!BN_is_odd(k)) {
+        if (!BN_rshift1(k, k))
+            goto out;
+        t++;
+    }
+    for (int i = 0; i < WITNESSES_MAX && !is_found; i++) {
+        if (!BN_priv_rand_range(g, r->n) || !BN_mod_exp(y, g, k, r->n, ctx))
+            goto out;
+        if (BN_is_zero(y) || BN_is_one(y) || BN_cmp(y, minus) == 0)
+            continue;
+        for (int j = 0; j < t; j++) {
+            if (!BN_mod_sqr(x, y, r->n, ctx))
+                goto out;
+            if (BN_is_one(x)) { /* y is a root of one that is neither 1 nor -1 */
+                is_found = true;
+                break;
+            }
+            if (BN_cmp(x, minus) == 0 || BN_copy(y, x) == NULL)
+                break;
+        }
+    }
+    if (is_found) {
+        r->p = BN_secure_new();
+        r->q = BN_secure_new();
+        is_found = r->p != NULL && r->q != NULL && BN_sub_word(y, 1) && BN_gcd(r->p, y, r->n, ctx) &&
+                   BN_div(r->q, NULL, r->n, r->p, ctx);
+    }
+out:
+    BN_clear_free(k);
+    BN_clear_free(g);
+    BN_clear_free(x);
+    BN_clear_free(y);
+    BN_free(minus);
+    return is_found;
+}
+
+static bool find_crt(struct rsa_numbers *r, BN_CTX *ctx)
+{
+    BIGNUM *minus = BN_secure_new();
+    bool is_found;
+
+    r->dp = BN_secure_new();
+    r->dq = BN_secure_new();
+    is_found = minus != NULL && r->dp != NULL && r->dq != NULL && BN_sub(minus, r->p, BN_value_one()) &&
+               !BN_is_zero(minus) && BN_mod(r->dp, r->d, minus, ctx) && BN_sub(minus, r->q, BN_value_one()) &&
+               !BN_is_zero(minus) && BN_mod(r->dq, r->d, minus, ctx);
+    if (is_found)
+        r->qinv = BN_mod_inverse(NULL, r->q, r->p, ctx);
+    BN_clear_free(minus);
+    return is_found && r->qinv != NULL;
+}
+
+static bool is_product(const struct rsa_numbers *r, BN_CTX *ctx)
+{
+    BIGNUM *product = BN_new();
+    bool is_one = product != NULL && BN_mul(product, r->p, r->q, ctx) && BN_cmp(product, r->n) == 0;
+
+    BN_clear_free(product);
+    return is_one;
+}
+
+static EVP_PKEY *pkey_from(const char *type, OSSL_PARAM_BLD *bld)
+{
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    EVP_PKEY *pkey = NULL;
+
+    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEYPAIR, params) != 1)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return pkey;
+}
+
+static EVP_PKEY *rsa_from(const struct rsa_numbers *r)
+{
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    EVP_PKEY *pkey = NULL;
+
+    if (bld != NULL && OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, r->n) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, r->e) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_D, r->d) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_FACTOR1, r->p) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_FACTOR2, r->q) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT1, r->dp) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT2, r->dq) &&
+        OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_COEFFICIENT1, r->qinv))
+        pkey = pkey_from("RSA", bld);
+    OSSL_PARAM_BLD_free(bld);
+    return pkey;
+}
+
+/* Whole check of the pair: for RSA that the factors are primes, for EC that the point belongs to the scalar. */
+static bool is_sound(EVP_PKEY *pkey)
+{
+    EVP_PKEY_CTX *ctx = pkey != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
+    bool is_good = ctx != NULL && EVP_PKEY_check(ctx) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return is_good;
+}
+
+CK_RV km_rsa_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+{
+    struct rsa_numbers r = {0};
+    BN_CTX *ctx = BN_CTX_secure_new();
+    EVP_PKEY *pkey = NULL;
+    CK_RV rv = CKR_OK;
+
+    r.n = public_number(head, CKA_MODULUS);
+    r.e = public_number(head, CKA_PUBLIC_EXPONENT);
+    r.d = secret_number(secrets, n, CKA_PRIVATE_EXPONENT);
+    r.p = secret_number(secrets, n, CKA_PRIME_1);
+    r.q = secret_number(secrets, n, CKA_PRIME_2);
+    if (ctx == NULL || r.n == NULL || r.e == NULL || r.d == NULL) {
+        rv = ctx == NULL ? CKR_HOST_MEMORY : CKR_TEMPLATE_INCOMPLETE;
+        goto out;
+    }
+    if (BN_num_bits(r.n) < BITS_MIN || BN_num_bits(r.n) > BITS_MAX) {
+        rv = CKR_KEY_SIZE_RANGE;
+        goto out;
+    }
+    rv = CKR_ATTRIBUTE_VALUE_INVALID;
+    if (!BN_is_odd(r.n) || !BN_is_odd(r.e) || BN_is_one(r.e) || BN_num_bits(r.e) > EXPONENT_BITS_MAX ||
+        BN_cmp(r.d, r.n) >= 0)
+        goto out;
+    if (r.p == NULL || r.q == NULL) {
+        BN_clear_free(r.p);
+        BN_clear_free(r.q);
+        r.p = r.q = NULL;
+        if (!find_primes(&r, ctx))
+            goto out;
+    }
+    if (!is_product(&r, ctx) || !find_crt(&r, ctx))
+        goto out;
+    pkey = rsa_from(&r);
+    if (!is_sound(pkey))
+        goto out;
+    *ret = pkey;
+    pkey = NULL;
+    rv = CKR_OK;
+out:
+    EVP_PKEY_free(pkey);
+    numbers_free(&r);
+    BN_CTX_free(ctx);
+    return rv;
+}
+
+/* The point of a scalar; NULL when the scalar is not in 1 .. order-1. */
+static bool point_of(const struct km_curve *curve, const BIGNUM *d, uint8_t point[1 + 2 * 66])
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(curve->nid);
+    EC_POINT *q = group != NULL ? EC_POINT_new(group) : NULL;
+    bool is_done = q != NULL && !BN_is_zero(d) && BN_cmp(d, EC_GROUP_get0_order(group)) < 0 &&
+                   EC_POINT_mul(group, q, d, NULL, NULL, NULL) == 1 &&
+                   EC_POINT_point2oct(group, q, POINT_CONVERSION_UNCOMPRESSED, point, 1 + 2 * curve->len, NULL) ==
+                       1 + 2 * curve->len;
+
+    EC_POINT_free(q);
+    EC_GROUP_free(group);
+    return is_done;
+}
+
+CK_RV km_ec_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+{
+    const struct km_curve *curve = km_curve_of(head);
+    BIGNUM *d = secret_number(secrets, n, CKA_VALUE);
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    EVP_PKEY *pkey = NULL;
+    uint8_t point[1 + 2 * 66];
+    CK_RV rv = CKR_ATTRIBUTE_VALUE_INVALID;
+
+    if (curve == NULL || d == NULL) {
+        rv = curve == NULL ? CKR_CURVE_NOT_SUPPORTED : CKR_TEMPLATE_INCOMPLETE;
+        goto out;
+    }
+    if (!point_of(curve, d, point))
+        goto out;
+    if (bld != NULL && OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curve->name, 0) &&
+        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * curve->len) &&
+        OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, curve->len))
+        pkey = pkey_from("EC", bld);
+    if (!is_sound(pkey))
+        goto out;
+    *ret = pkey;
+    pkey = NULL;
+    rv = CKR_OK;
+out:
+    EVP_PKEY_free(pkey);
+    OSSL_PARAM_BLD_free(bld);
+    BN_clear_free(d);
+    return rv;
+}

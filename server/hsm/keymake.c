@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Keys from nothing, from their seal and back into attributes. Big numbers on the way are OpenSSL's heap memory, wiped
+ * when freed; what is kept is in km_secret. No state; any thread; generating RSA takes a second.
+ */
+#include "crypto.h"
+
+#include "../../common/attr.h"
+#include "head.h"
+#include "pubkey.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTRS_REVEALED_MAX 6
+#define NUMBER_MAX 1024 /* bytes */
+
+/* --- generating ----------------------------------------------------------------------------------------------------
+ */
+
+static EVP_PKEY *generate_rsa(const Kml__Head *head)
+{
+    const Kml__Attr *exponent = km_head_find(head, CKA_PUBLIC_EXPONENT);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    BIGNUM *e = exponent != NULL ? BN_bin2bn(exponent->value.data, (int)exponent->value.len, NULL) : NULL;
+    EVP_PKEY *pkey = NULL;
+
+    if (ctx == NULL || e == NULL || EVP_PKEY_keygen_init(ctx) != 1 ||
+        EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, (int)km_head_ulong(head, CKA_MODULUS_BITS, 0)) != 1 ||
+        EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) != 1 || EVP_PKEY_generate(ctx, &pkey) != 1)
+        pkey = NULL;
+    BN_free(e);
+    EVP_PKEY_CTX_free(ctx);
+    return pkey;
+}
+
+static EVP_PKEY *generate_ec(const Kml__Head *head)
+{
+    const struct km_curve *curve = km_curve_of(head);
+
+    return curve != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve->name) : NULL;
+}
+
+/* Writes PKCS#8 into locked memory. */
+static CK_RV pkcs8_of(const EVP_PKEY *pkey, struct km_secret *ret)
+{
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
+    int len = info != NULL ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : -1;
+    unsigned char *p;
+    CK_RV rv = CKR_FUNCTION_FAILED;
+
+    if (len > 0)
+        rv = km_secret_new(ret, (size_t)len) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
+    if (rv == CKR_OK) {
+        p = ret->data;
+        i2d_PKCS8_PRIV_KEY_INFO(info, &p);
+    }
+    PKCS8_PRIV_KEY_INFO_free(info);
+    return rv;
+}
+
+static CK_RV generate_pair(const struct km_mech *mech, Kml__Head *public_head, Kml__Head *head,
+                           struct km_secret *ret_secret)
+{
+    EVP_PKEY *pkey = mech->key_type == CKK_RSA ? generate_rsa(public_head) : generate_ec(public_head);
+    CK_RV rv = CKR_FUNCTION_FAILED;
+
+    if (pkey != NULL)
+        rv = km_pubkey_describe(pkey, public_head);
+    if (rv == CKR_OK)
+        rv = km_pubkey_describe(pkey, head);
+    if (rv == CKR_OK)
+        rv = pkcs8_of(pkey, ret_secret);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    return rv;
+}
+
+CK_RV km_key_generate(const struct km_crypto *crypto, const struct km_mech *mech, Kml__Head *public_head,
+                      Kml__Head *head, struct km_secret *ret_secret)
+{
+    struct km_secret value = KM_SECRET_EMPTY;
+    CK_ULONG len;
+    CK_RV rv;
+
+    if ((mech->flags & CKF_GENERATE_KEY_PAIR) != 0)
+        return public_head != NULL ? generate_pair(mech, public_head, head, ret_secret) : CKR_TEMPLATE_INCOMPLETE;
+    len = km_head_ulong(head, CKA_VALUE_LEN, 0);
+    if ((mech->flags & CKF_GENERATE) == 0 || len == 0 || len > KM_GENERIC_SECRET_MAX)
+        return CKR_MECHANISM_INVALID;
+    if (km_secret_new(&value, len) != KM_OK)
+        return CKR_DEVICE_MEMORY;
+    rv = RAND_priv_bytes(value.data, (int)len) == 1 ? km_secret_describe(crypto, &value, head) : CKR_FUNCTION_FAILED;
+    if (rv == CKR_OK)
+        *ret_secret = km_secret_take(&value);
+    km_secret_free(&value);
+    return rv;
+}
+
+/* --- taking in -----------------------------------------------------------------------------------------------------
+ */
+
+/* PKCS#11 v3.2 4.10.2: AES: of a block of zeros; generic secrets: SHA-1. */
+static bool check_value_of(const struct km_crypto *crypto, const struct km_secret *value, CK_KEY_TYPE type,
+                           uint8_t ret[3])
+{
+    static const uint8_t zeros[16];
+    uint8_t out[EVP_MAX_MD_SIZE + 16];
+    EVP_CIPHER_CTX *ctx = NULL;
+    int n = 0;
+    bool is_done;
+
+    if (type == CKK_AES) { /* one block of zeros in CBC with an IV of zeros is ECB */
+        ctx = EVP_CIPHER_CTX_new();
+        is_done = ctx != NULL &&
+                  EVP_CipherInit_ex2(ctx, crypto->cbc[value->len / 8 - 2], value->data, zeros, 1, NULL) == 1 &&
+                  EVP_CipherUpdate(ctx, out, &n, zeros, 16) == 1 && n == 16;
+        EVP_CIPHER_CTX_free(ctx);
+    } else {
+        is_done = EVP_Digest(value->data, value->len, out, NULL, crypto->md[0], NULL) == 1;
+    }
+    if (is_done)
+        memcpy(ret, out, 3);
+    km_wipe(out, sizeof(out));
+    return is_done;
+}
+
+CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret *value, Kml__Head *head)
+{
+    const Kml__Attr *given = km_head_find(head, CKA_CHECK_VALUE);
+    uint8_t kcv[3];
+
+    if (head->key_type == CKK_AES && value->len != 16 && value->len != 24 && value->len != 32)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (value->len == 0 || value->len > KM_GENERIC_SECRET_MAX)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (km_head_ulong(head, CKA_VALUE_LEN, value->len) != value->len)
+        return CKR_TEMPLATE_INCONSISTENT;
+    if (km_head_put_ulong(head, CKA_VALUE_LEN, value->len) != KM_OK)
+        return CKR_DEVICE_MEMORY;
+    if (given != NULL && given->value.len == 0) { /* none wanted */
+        km_head_drop(head, CKA_CHECK_VALUE);
+        return CKR_OK;
+    }
+    if (!check_value_of(crypto, value, head->key_type, kcv))
+        return CKR_FUNCTION_FAILED;
+    if (given != NULL && (given->value.len != 3 || memcmp(given->value.data, kcv, 3) != 0))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    return km_head_put(head, CKA_CHECK_VALUE, kcv, 3) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
+}
+
+static CK_RV import_secret(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
+                           struct km_secret *ret_secret)
+{
+    struct km_secret value = KM_SECRET_EMPTY;
+    const Kml__Attr *given = NULL;
+    CK_RV rv;
+
+    for (size_t i = 0; i < n; i++)
+        if (secrets[i]->type == CKA_VALUE)
+            given = secrets[i];
+    if (given == NULL)
+        return CKR_TEMPLATE_INCOMPLETE;
+    if (given->value.len == 0 || given->value.len > KM_GENERIC_SECRET_MAX)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (km_secret_new(&value, given->value.len) != KM_OK)
+        return CKR_DEVICE_MEMORY;
+    memcpy(value.data, given->value.data, given->value.len);
+    rv = km_secret_describe(crypto, &value, head);
+    if (rv == CKR_OK)
+        *ret_secret = km_secret_take(&value);
+    km_secret_free(&value);
+    return rv;
+}
+
+CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
+                    struct km_secret *ret_secret)
+{
+    EVP_PKEY *pkey = NULL;
+    CK_RV rv;
+
+    if (head->class_ == CKO_SECRET_KEY)
+        return import_secret(crypto, head, secrets, n, ret_secret);
+    if (head->class_ != CKO_PRIVATE_KEY || (head->key_type != CKK_RSA && head->key_type != CKK_EC))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    rv = head->key_type == CKK_RSA ? km_rsa_build(head, secrets, n, &pkey) : km_ec_build(head, secrets, n, &pkey);
+    if (rv == CKR_OK)
+        rv = km_pubkey_describe(pkey, head);
+    if (rv == CKR_OK)
+        rv = pkcs8_of(pkey, ret_secret);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    return rv;
+}
+
+/* --- loading and revealing -----------------------------------------------------------------------------------------
+ */
+
+static EVP_PKEY *pkey_of(const struct km_secret *secret)
+{
+    const unsigned char *p = secret->data;
+    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &p, (long)secret->len);
+    EVP_PKEY *pkey = info != NULL ? EVP_PKCS82PKEY(info) : NULL;
+
+    PKCS8_PRIV_KEY_INFO_free(info);
+    return pkey;
+}
+
+CK_RV km_key_load(const Kml__Head *head, struct km_secret *secret, struct km_loaded **ret)
+{
+    struct km_loaded *key = km_loaded_new(head->class_, head->key_type);
+    const struct km_curve *curve;
+
+    if (key == NULL)
+        return CKR_HOST_MEMORY;
+    if (head->class_ == CKO_SECRET_KEY) {
+        key->len = secret->len;
+        key->raw = km_secret_take(secret);
+        *ret = key;
+        return CKR_OK;
+    }
+    key->pkey = pkey_of(secret);
+    ERR_clear_error();
+    if (key->pkey != NULL && head->key_type == CKK_RSA)
+        key->len = (size_t)EVP_PKEY_get_size(key->pkey);
+    else if (key->pkey != NULL && (curve = km_curve_of_pkey(key->pkey)) != NULL)
+        key->len = curve->len;
+    if (key->len == 0) {
+        km_loaded_release(key);
+        return CKR_FUNCTION_FAILED;
+    }
+    *ret = key;
+    return CKR_OK;
+}
+
+struct revealed {
+    Kmw__Attr attrs[ATTRS_REVEALED_MAX];
+    Kmw__Attr *list[ATTRS_REVEALED_MAX];
+    size_t n;
+    struct km_secret values; /* of all attributes, one after the other */
+    size_t used;
+};
+
+static bool add_number(struct revealed *r, const EVP_PKEY *pkey, const char *param, CK_ATTRIBUTE_TYPE type, size_t len)
+{
+    BIGNUM *number = NULL;
+    uint8_t *to = r->values.data + r->used;
+    int n;
+
+    if (EVP_PKEY_get_bn_param(pkey, param, &number) != 1)
+        return false;
+    if (len == 0)
+        len = (size_t)BN_num_bytes(number);
+    n = r->used + len <= r->values.len ? BN_bn2binpad(number, to, (int)len) : -1;
+    BN_clear_free(number);
+    if (n < 0)
+        return false;
+    kmw__attr__init(&r->attrs[r->n]);
+    r->attrs[r->n].type = type;
+    r->attrs[r->n].value = (ProtobufCBinaryData){len, to};
+    r->list[r->n] = &r->attrs[r->n];
+    r->n++;
+    r->used += len;
+    return true;
+}
+
+static bool collect(struct km_loaded *key, struct revealed *r)
+{
+    static const struct {
+        const char *param;
+        CK_ATTRIBUTE_TYPE type;
+    } rsa[] = {
+        {OSSL_PKEY_PARAM_RSA_D, CKA_PRIVATE_EXPONENT},   {OSSL_PKEY_PARAM_RSA_FACTOR1, CKA_PRIME_1},
+        {OSSL_PKEY_PARAM_RSA_FACTOR2, CKA_PRIME_2},      {OSSL_PKEY_PARAM_RSA_EXPONENT1, CKA_EXPONENT_1},
+        {OSSL_PKEY_PARAM_RSA_EXPONENT2, CKA_EXPONENT_2}, {OSSL_PKEY_PARAM_RSA_COEFFICIENT1, CKA_COEFFICIENT},
+    };
+
+    if (key->class == CKO_SECRET_KEY) {
+        kmw__attr__init(&r->attrs[0]);
+        r->attrs[0].type = CKA_VALUE;
+        r->attrs[0].value = (ProtobufCBinaryData){key->raw.len, key->raw.data};
+        r->list[r->n++] = &r->attrs[0];
+        return true;
+    }
+    if (key->key_type == CKK_EC)
+        return add_number(r, key->pkey, OSSL_PKEY_PARAM_PRIV_KEY, CKA_VALUE, key->len);
+    for (size_t i = 0; i < sizeof(rsa) / sizeof(rsa[0]); i++)
+        if (!add_number(r, key->pkey, rsa[i].param, rsa[i].type, 0))
+            return false;
+    return true;
+}
+
+CK_RV km_key_reveal(struct km_loaded *key, struct km_secret *ret)
+{
+    struct revealed r = {.n = 0};
+    Kmw__Template t = KMW__TEMPLATE__INIT;
+    CK_RV rv = CKR_FUNCTION_FAILED;
+
+    if (km_secret_new(&r.values, ATTRS_REVEALED_MAX * NUMBER_MAX) != KM_OK)
+        return CKR_DEVICE_MEMORY;
+    if (!collect(key, &r))
+        goto out;
+    t.attrs = r.list;
+    t.n_attrs = r.n;
+    rv = km_secret_new(ret, kmw__template__get_packed_size(&t)) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
+    if (rv == CKR_OK)
+        kmw__template__pack(&t, ret->data);
+out:
+    km_secret_free(&r.values);
+    ERR_clear_error();
+    return rv;
+}
