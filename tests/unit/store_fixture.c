@@ -20,8 +20,8 @@ void fixture_fini(struct fixture *f)
 
 uint8_t *id_of(uint64_t n)
 {
-    static uint8_t ids[8][KM_ID_LEN];
-    static unsigned next;
+    static _Thread_local uint8_t ids[8][KM_ID_LEN];
+    static _Thread_local unsigned next;
     uint8_t *id = ids[next++ % 8];
     memset(id, 0x5a, KM_ID_LEN);
     for (int i = 0; i < 8; i++)

@@ -27,7 +27,7 @@ struct asker {
 void fixture_init(struct fixture *f);
 void fixture_fini(struct fixture *f);
 
-/* A 16-byte id or 32-byte hash made of `n`; static storage, eight at a time. */
+/* A 16-byte id or 32-byte hash made of `n`; static storage of the thread, eight at a time. */
 uint8_t *id_of(uint64_t n);
 ProtobufCBinaryData id_data(uint64_t n);
 ProtobufCBinaryData hash_data(uint8_t fill);
