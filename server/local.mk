@@ -14,7 +14,8 @@ server_net_sources = \
 # the state machine and its store: no clock, no randomness, no I/O
 server_store_sources = \
 	server/raft/command.c server/raft/command.def server/raft/command_object.c server/raft/command_token.c \
-	server/raft/store.c server/raft/store_client.c server/raft/store_object.c server/raft/store_snapshot.c \
+	server/raft/store.c server/raft/store_bytes.h server/raft/store_client.c server/raft/store_object.c \
+	server/raft/store_restore.c server/raft/store_snapshot.c \
 	server/raft/store_state.c server/raft/store_state.h server/raft/store_token.c server/raft/store_tree.c \
 	server/raft/store_tree.h
 

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KM_COMMAND(NAME, member, type, level)                                                                         \
-    static enum km_err run_##member(struct km_state *state, const Kml__Command *command, struct km_outcome *ret)      \
-    {                                                                                                                 \
-        return km_apply_##member(state, command->member, ret);                                                        \
+#define KM_COMMAND(NAME, member, type, level)                                                                          \
+    static enum km_err run_##member(struct km_state *state, const Kml__Command *command, struct km_outcome *ret)       \
+    {                                                                                                                  \
+        return km_apply_##member(state, command->member, ret);                                                         \
     }
 #include "command.def"
 #undef KM_COMMAND

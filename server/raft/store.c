@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The store's face: the lock between the loop thread, which applies, and everybody else, who reads. A command is decoded
- * before the lock is taken, and what readers get are copies or counted references, so neither side waits long.
+ * The store's face: the lock between the loop thread, which applies, and everybody else, who reads. A command is
+ * decoded before the lock is taken, and what readers get are copies or counted references, so neither side waits long.
  *
  * Invariant: `index` is published after the change it names, so whoever reads an index and then asks finds at least
  * that much.

@@ -37,7 +37,8 @@ static int cmp_idle(const struct km_tree_node *a, const struct km_tree_node *b)
 
 static int cmp_holder_idle(const struct km_tree_node *a, const struct km_tree_node *b)
 {
-    return cmp_idleness(KM_TREE_OF(a, struct km_client, by_holder_idle), KM_TREE_OF(b, struct km_client, by_holder_idle));
+    return cmp_idleness(KM_TREE_OF(a, struct km_client, by_holder_idle),
+                        KM_TREE_OF(b, struct km_client, by_holder_idle));
 }
 
 static int cmp_holder(const struct km_tree_node *a, const struct km_tree_node *b)
@@ -45,7 +46,8 @@ static int cmp_holder(const struct km_tree_node *a, const struct km_tree_node *b
     return strcmp(KM_TREE_OF(a, struct km_holder, node)->identity, KM_TREE_OF(b, struct km_holder, node)->identity);
 }
 
-/* --- digest --------------------------------------------------------------------------------------------------------- */
+/* --- digest ---------------------------------------------------------------------------------------------------------
+ */
 
 static struct km_sum client_sum(struct km_state *state, const struct km_client *client)
 {
@@ -80,7 +82,8 @@ static void digest_sub(struct km_state *state, struct km_client *client, struct 
     km_sum_sub(&client->sum, &sum);
 }
 
-/* --- clients -------------------------------------------------------------------------------------------------------- */
+/* --- clients --------------------------------------------------------------------------------------------------------
+ */
 
 struct km_client *km_client_find(const struct km_state *state, uint64_t session)
 {
@@ -210,7 +213,8 @@ void km_client_free_all(struct km_state *state)
     state->n_clients = 0;
 }
 
-/* --- results -------------------------------------------------------------------------------------------------------- */
+/* --- results --------------------------------------------------------------------------------------------------------
+ */
 
 /* The position of the first result whose number is at least `number`. */
 static size_t result_position(const struct km_client *client, uint64_t number)
@@ -314,7 +318,8 @@ void km_client_keep(struct km_state *state, struct km_client *client, uint64_t n
     digest_add(state, client, result_sum(state, client, result));
 }
 
-static bool restore_result(struct km_state *state, struct km_client *client, const Kml__ClientResult *from, uint64_t above)
+static bool restore_result(struct km_state *state, struct km_client *client, const Kml__ClientResult *from,
+                           uint64_t above)
 {
     if (from->number <= above || from->hash.len != KM_DIGEST_LEN || !from->result)
         return false;

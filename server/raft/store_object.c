@@ -7,6 +7,7 @@
  * Invariant: a record is in km_state.objects, in its class's tree of its token, and in the trees by CKA_ID and
  * CKA_LABEL if it has these attributes. Links change under the write lock; the rest of a record never changes.
  */
+#include "store_bytes.h"
 #include "store_state.h"
 #include "../../common/attr.h"
 
@@ -16,39 +17,26 @@
 
 #define FIND_STEP 512 /* candidates looked at under one hold of the lock: the loop thread waits that long at most */
 
-/* --- bytes of a packed head ----------------------------------------------------------------------------------------- */
+/* --- bytes of a packed head -----------------------------------------------------------------------------------------
+ */
 
-enum { HEAD_ATTRS = 8, ATTR_TYPE = 1, ATTR_VALUE = 2, WIRE_VARINT = 0, WIRE_BYTES = 2 };
+enum { HEAD_ATTRS = 8, ATTR_TYPE = 1, ATTR_VALUE = 2 };
 
 struct cursor {
     const uint8_t *at, *end;
 };
 
-static bool take_varint(struct cursor *c, uint64_t *ret)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && c->at < c->end; shift += 7) {
-        uint8_t byte = *c->at++;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *ret = value;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* One field: its number and, if it is a byte string, its bytes, or its value. */
 static bool take_field(struct cursor *c, uint64_t *ret_number, struct cursor *ret_bytes, uint64_t *ret_value)
 {
     uint64_t tag;
-    if (!take_varint(c, &tag) || !take_varint(c, ret_value))
+    if (!km_take_varint(&c->at, c->end, &tag) || !km_take_varint(&c->at, c->end, ret_value))
         return false;
     *ret_number = tag >> 3;
     *ret_bytes = (struct cursor){NULL, NULL};
-    if ((tag & 7) == WIRE_VARINT)
+    if ((tag & 7) == KM_WIRE_VARINT)
         return true;
-    if ((tag & 7) != WIRE_BYTES || *ret_value > (uint64_t)(c->end - c->at))
+    if ((tag & 7) != KM_WIRE_BYTES || *ret_value > (uint64_t)(c->end - c->at))
         return false;
     *ret_bytes = (struct cursor){c->at, c->at + *ret_value};
     c->at += *ret_value;
@@ -85,7 +73,8 @@ static uint64_t hash_value(const uint8_t *data, size_t len)
     return hash;
 }
 
-/* --- records -------------------------------------------------------------------------------------------------------- */
+/* --- records --------------------------------------------------------------------------------------------------------
+ */
 
 static bool attr_is_ulong(const Kml__Attr *attr, uint64_t value)
 {
@@ -204,7 +193,8 @@ void km_object_unref(const struct km_object *object)
         free(record);
 }
 
-/* --- indexes -------------------------------------------------------------------------------------------------------- */
+/* --- indexes --------------------------------------------------------------------------------------------------------
+ */
 
 static int cmp_ids(const struct km_record *a, const struct km_record *b)
 {
@@ -326,7 +316,8 @@ const struct km_object *km_store_object(struct km_store *store, const uint8_t id
     return record ? &record->object : NULL;
 }
 
-/* --- search --------------------------------------------------------------------------------------------------------- */
+/* --- search ---------------------------------------------------------------------------------------------------------
+ */
 
 /* A search: the index that it walks (the most selective that the template names) and how far it has come. */
 struct search {
@@ -339,7 +330,8 @@ struct search {
     bool is_started;
 };
 
-static void search_init(struct search *search, Kml__Attr *const *template, size_t n, bool with_private, const uint8_t *after)
+static void search_init(struct search *search, Kml__Attr *const *template, size_t n, bool with_private,
+                        const uint8_t *after)
 {
     memset(search, 0, sizeof(*search));
     search->template = template;
@@ -350,14 +342,14 @@ static void search_init(struct search *search, Kml__Attr *const *template, size_
         search->is_started = true;
     }
     for (size_t i = 0; i < n; i++) {
-        const ProtobufCBinaryData *value = &template[i]->value;
-        if (template[i]->type == CKA_ID) {
+        const ProtobufCBinaryData *value = &template[i] -> value;
+        if (template[i] -> type == CKA_ID) {
             search->index = BY_CKA_ID;
             search->at.cka_id_hash = hash_value(value->data, value->len);
-        } else if (template[i]->type == CKA_LABEL && search->index < BY_LABEL) {
+        } else if (template[i] -> type == CKA_LABEL && search -> index < BY_LABEL) {
             search->index = BY_LABEL;
             search->at.label_hash = hash_value(value->data, value->len);
-        } else if (template[i]->type == CKA_CLASS && search->index < BY_CLASS && value->len == 8) {
+        } else if (template[i] -> type == CKA_CLASS && search -> index < BY_CLASS && value -> len == 8) {
             search->index = BY_CLASS;
             for (int byte = 0; byte < 8; byte++)
                 search->class |= (uint64_t)value->data[byte] << (8 * byte);

@@ -12,7 +12,8 @@
 
 static void *out_of_memory(void)
 {
-    fprintf(stderr, "keymootd: out of memory while applying the log; stopping, so that this server cannot differ from the others\n");
+    fprintf(stderr, "keymootd: out of memory while applying the log; stopping, so that this server cannot differ from "
+                    "the others\n");
     abort();
 }
 

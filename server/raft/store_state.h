@@ -87,7 +87,7 @@ struct km_client {
     struct km_tree_node by_holder_idle; /* the same within one identity */
     struct km_holder *holder;
     uint64_t session, last_ms;
-    uint64_t floor; /* numbers up to here are acknowledged or fell out of the window */
+    uint64_t floor;                    /* numbers up to here are acknowledged or fell out of the window */
     struct km_client_result **results; /* by number */
     size_t n, cap;
     struct km_sum sum; /* of its record and results */
@@ -131,7 +131,8 @@ void *km_need(size_t size);
 /* `old` grown to `size` bytes; likewise. */
 void *km_need_more(void *old, size_t size);
 char *km_need_text(const char *text);
-/* The same for protobuf-c, so that "malformed" and "out of memory" cannot be mixed up. Results can be freed with NULL. */
+/* The same for protobuf-c, so that "malformed" and "out of memory" cannot be mixed up. Results can be freed with NULL.
+ */
 extern ProtobufCAllocator km_need_allocator;
 
 struct km_state *km_state_new(void);
@@ -188,7 +189,8 @@ int km_record_cmp_id(const struct km_tree_node *a, const struct km_tree_node *b)
 enum km_verdict { KM_CLIENT_NEW, KM_CLIENT_DONE, KM_CLIENT_REFUSED };
 
 struct km_client *km_client_find(const struct km_state *state, uint64_t session);
-/* What is to be done with change `number` of `session`: execute it, answer with `*ret_result` again, or refuse it for `*ret_reason`. */
+/* What is to be done with change `number` of `session`: execute it, answer with `*ret_result` again, or refuse it for
+ * `*ret_reason`. */
 enum km_verdict km_client_judge(const struct km_state *state, uint64_t session, uint64_t number, const char *identity,
                                 const uint8_t *hash, size_t hash_len, struct km_client_result **ret_result,
                                 const char **ret_reason);
@@ -206,9 +208,10 @@ void km_client_expire(struct km_state *state);
 bool km_client_restore(struct km_state *state, const Kml__Client *client);
 void km_client_free_all(struct km_state *state);
 
-/* --- command.c, command_*.c: one handler per row of command.def ----------------------------------------------------------------- */
+/* --- command.c, command_*.c: one handler per row of command.def
+ * ----------------------------------------------------------------- */
 
-#define KM_COMMAND(NAME, member, type, level)                                                                         \
+#define KM_COMMAND(NAME, member, type, level)                                                                          \
     enum km_err km_apply_##member(struct km_state *state, const Kml__##type *body, struct km_outcome *ret) KM_CHECKED;
 #include "command.def"
 #undef KM_COMMAND
@@ -217,7 +220,8 @@ void km_client_free_all(struct km_state *state);
 bool km_audit_put(struct km_state *state, uint64_t server, uint64_t sequence, const uint8_t hash[KM_DIGEST_LEN]);
 
 /* Applies one decoded command to the state. */
-enum km_err km_command_apply(struct km_state *state, uint64_t index, const Kml__Command *command, Kml__Result **ret) KM_CHECKED;
+enum km_err km_command_apply(struct km_state *state, uint64_t index, const Kml__Command *command,
+                             Kml__Result **ret) KM_CHECKED;
 
 /* Sets the refusal and returns KM_OK: a refused command is applied like any other. */
 enum km_err km_refuse(struct km_outcome *outcome, uint64_t rv, const char *reason) KM_CHECKED;
@@ -226,12 +230,14 @@ struct km_token_state *km_expect_token(const struct km_state *state, const Proto
                                        struct km_outcome *ret);
 void km_outcome_add_id(struct km_outcome *outcome, const uint8_t id[KM_ID_LEN]);
 
-/* --- store_snapshot.c ---------------------------------------------------------------------------------------------- */
+/* --- store_snapshot.c, store_restore.c -----------------------------------------------------------------------------
+ */
 
 enum km_err km_snapshot_encode(struct km_state *state, uint8_t **ret, size_t *ret_len) KM_CHECKED;
 enum km_err km_snapshot_decode(const uint8_t *data, size_t len, struct km_state **ret) KM_CHECKED;
 
-/* --- store.c ------------------------------------------------------------------------------------------------------- */
+/* --- store.c -------------------------------------------------------------------------------------------------------
+ */
 
 struct km_store {
     pthread_rwlock_t lock; /* writers first: the loop thread must not wait for a stream of readers */

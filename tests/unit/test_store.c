@@ -33,13 +33,27 @@ static struct km_token token_of(struct fixture *f, uint64_t id)
     return token;
 }
 
-static const struct thing private_key = {.id = 100, .token = 1, .instance = 1, .version = 1, .class = CKO_PRIVATE_KEY,
-                                         .key_type = CKK_EC, .is_private = true, .cka_id = "k", .label = "key",
+static const struct thing private_key = {.id = 100,
+                                         .token = 1,
+                                         .instance = 1,
+                                         .version = 1,
+                                         .class = CKO_PRIVATE_KEY,
+                                         .key_type = CKK_EC,
+                                         .is_private = true,
+                                         .cka_id = "k",
+                                         .label = "key",
                                          .seal = "sealed"};
-static const struct thing public_key = {.id = 101, .token = 1, .instance = 1, .version = 1, .class = CKO_PUBLIC_KEY,
-                                        .key_type = CKK_EC, .cka_id = "k", .label = "key"};
+static const struct thing public_key = {.id = 101,
+                                        .token = 1,
+                                        .instance = 1,
+                                        .version = 1,
+                                        .class = CKO_PUBLIC_KEY,
+                                        .key_type = CKK_EC,
+                                        .cka_id = "k",
+                                        .label = "key"};
 
-/* --- tokens --------------------------------------------------------------------------------------------------------- */
+/* --- tokens ---------------------------------------------------------------------------------------------------------
+ */
 
 static void a_new_token_takes_the_free_slot(void **state)
 {
@@ -160,7 +174,8 @@ static void a_token_needs_well_formed_fields(void **state)
     assert_string_equal(token_of(f, 1).serial, body.serial);
 }
 
-/* --- PINs ----------------------------------------------------------------------------------------------------------- */
+/* --- PINs -----------------------------------------------------------------------------------------------------------
+ */
 
 static void a_pin_change_must_know_the_generation(void **state)
 {
@@ -229,7 +244,8 @@ static void an_so_pin_change_leaves_attempts_at_the_user_pin(void **state)
     assert_int_equal(km_store_pin_failed(f->store, id_of(1), CKU_USER, BOB, last), 1);
 }
 
-/* --- objects -------------------------------------------------------------------------------------------------------- */
+/* --- objects --------------------------------------------------------------------------------------------------------
+ */
 
 static void an_object_is_created_replaced_and_destroyed(void **state)
 {
@@ -384,7 +400,8 @@ static void heads_are_checked(void **state)
     free(bytes);
 }
 
-/* --- the cluster's own records, versions ---------------------------------------------------------------------------- */
+/* --- the cluster's own records, versions ----------------------------------------------------------------------------
+ */
 
 static Kml__Result *audit_head(struct fixture *f, uint64_t server, uint64_t sequence)
 {
@@ -438,11 +455,11 @@ static void what_this_program_does_not_know_stops_it(void **state)
     struct fixture *f = *state;
     uint8_t digest[32];
     memcpy(digest, digest_of(f), 32);
-    assert_int_equal(apply_raw(f, "\x08\x02\xca\x01\x00", 5), KM_ERR_VERSION);             /* version 2 */
-    assert_int_equal(apply_raw(f, "\x08\x01\x82\x04\x00", 5), KM_ERR_VERSION);             /* body 64 */
-    assert_int_equal(apply_raw(f, "\x08\x01\xca\x01\x02\x78\x01", 7), KM_ERR_VERSION);     /* field 15 in a tick */
+    assert_int_equal(apply_raw(f, "\x08\x02\xca\x01\x00", 5), KM_ERR_VERSION);                 /* version 2 */
+    assert_int_equal(apply_raw(f, "\x08\x01\x82\x04\x00", 5), KM_ERR_VERSION);                 /* body 64 */
+    assert_int_equal(apply_raw(f, "\x08\x01\xca\x01\x02\x78\x01", 7), KM_ERR_VERSION);         /* field 15 in a tick */
     assert_int_equal(apply_raw(f, "\x08\x01\x1a\x02\x78\x01\xca\x01\x00", 9), KM_ERR_VERSION); /* in the origin */
-    assert_int_equal(apply_raw(f, "\x08\x01", 2), KM_ERR_CORRUPT);                         /* nothing to do */
+    assert_int_equal(apply_raw(f, "\x08\x01", 2), KM_ERR_CORRUPT);                             /* nothing to do */
     assert_int_equal(apply_raw(f, "", 0), KM_ERR_VERSION);
     assert_int_equal(apply_raw(f, "\xff\xff\xff", 3), KM_ERR_CORRUPT);
     assert_memory_equal(digest, digest_of(f), 32);

@@ -94,7 +94,8 @@ static void strangers_are_refused(void **state)
     assert_int_equal(rv_of(change(f, (struct asker){session + 1, 1, 0, 1, ALICE})), CKR_DEVICE_ERROR);
     assert_int_equal(rv_of(change(f, (struct asker){session, 1, 0, 1, BOB})), CKR_DEVICE_ERROR);
     assert_int_equal(rv_of(change(f, (struct asker){0, 1, 0, 1, ALICE})), CKR_DEVICE_ERROR);
-    assert_int_equal(rv_of(change(f, (struct asker){session, 0 /* numbers start at 1 */, 0, 1, ALICE})), CKR_DEVICE_ERROR);
+    assert_int_equal(rv_of(change(f, (struct asker){session, 0 /* numbers start at 1 */, 0, 1, ALICE})),
+                     CKR_DEVICE_ERROR);
     assert_int_equal(tokens(f), 0);
     /* another's request does not acknowledge this client's results either */
     assert_int_equal(rv_of(change(f, (struct asker){session, 1, 0, 1, ALICE})), CKR_OK);

@@ -11,6 +11,12 @@
 #include <string.h>
 #include <time.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 static const struct asker nobody = {0};
 
 static int setup(void **state)
@@ -33,7 +39,8 @@ static int teardown(void **state)
 }
 
 /* A template in wire form, built up attribute by attribute. */
-struct template {
+struct template
+{
     Kml__Attr attrs[8], *pointers[8];
     uint8_t ulongs[8][8];
     size_t n;
@@ -189,7 +196,8 @@ static void pages_go_on_where_the_last_object_was_even_if_it_is_gone(void **stat
     assert_true(more);
 }
 
-/* --- readers while the log goes on ---------------------------------------------------------------------------------- */
+/* --- readers while the log goes on ----------------------------------------------------------------------------------
+ */
 
 struct reading {
     struct fixture *f;
@@ -246,7 +254,8 @@ static void readers_and_the_log_do_not_disturb_each_other(void **state)
     assert_int_equal(f->store->state->n_objects, 0);
 }
 
-/* --- size ----------------------------------------------------------------------------------------------------------- */
+/* --- size -----------------------------------------------------------------------------------------------------------
+ */
 
 static double now_us(void)
 {
@@ -258,9 +267,24 @@ static double now_us(void)
 /* Heads as the service makes them: about 25 attributes each. `bits` 0 is P-256, otherwise RSA. */
 static size_t pack_key(uint8_t *out, uint64_t id, bool is_private, unsigned bits)
 {
-    static const uint64_t booleans[] = {CKA_TOKEN, CKA_SENSITIVE, CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, CKA_SIGN,
-        CKA_SIGN_RECOVER, CKA_VERIFY, CKA_DERIVE, CKA_EXTRACTABLE, CKA_LOCAL, CKA_NEVER_EXTRACTABLE, CKA_ALWAYS_SENSITIVE,
-        CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE, CKA_ALWAYS_AUTHENTICATE};
+    static const uint64_t booleans[] = {CKA_TOKEN,
+                                        CKA_SENSITIVE,
+                                        CKA_ENCRYPT,
+                                        CKA_DECRYPT,
+                                        CKA_WRAP,
+                                        CKA_UNWRAP,
+                                        CKA_SIGN,
+                                        CKA_SIGN_RECOVER,
+                                        CKA_VERIFY,
+                                        CKA_DERIVE,
+                                        CKA_EXTRACTABLE,
+                                        CKA_LOCAL,
+                                        CKA_NEVER_EXTRACTABLE,
+                                        CKA_ALWAYS_SENSITIVE,
+                                        CKA_MODIFIABLE,
+                                        CKA_COPYABLE,
+                                        CKA_DESTROYABLE,
+                                        CKA_ALWAYS_AUTHENTICATE};
     Kml__Head head = KML__HEAD__INIT;
     Kml__Attr attrs[32], *pointers[32];
     struct template t = {.n = 0};
@@ -366,10 +390,9 @@ static void measure(struct fixture *f, const char *name, unsigned bits, uint64_t
     print_message("%s, %llu pairs: %.0f bytes per pair beside the seal (heads %.0f), create %.1f us, "
                   "find among 100: %.2f us, among all: %.2f us\n",
                   name, (unsigned long long)pairs, used, (double)head_bytes / (double)pairs, create, few, many);
-#ifndef KM_SANITIZED /* whose allocator does not count, and whose time is its own */
-    if (before)
-        assert_true(used <= 2048);
-    assert_true(many < few * 10 + 5); /* cache misses, not a search through all */
+#if !SANITIZED /* whose allocator does not count, and whose time is its own */
+    assert_true(used <= 2048);
+    assert_true(many < few * 20 + 20); /* cache misses, not a search through all */
 #endif
     start = now_us();
     assert_int_equal(rv_of(token_init(f, 1, 1, 1, nobody)), CKR_OK);
@@ -378,12 +401,12 @@ static void measure(struct fixture *f, const char *name, unsigned bits, uint64_t
 
 static void a_hundred_thousand_pairs_fit_and_are_found(void **state)
 {
-    measure(*state, "P-256", 0, 100000);
+    measure(*state, "P-256", 0, SANITIZED ? 5000 : 100000);
 }
 
 static void rsa_pairs_fit_too(void **state)
 {
-    measure(*state, "RSA-2048", 2048, 20000);
+    measure(*state, "RSA-2048", 2048, SANITIZED ? 2000 : 20000);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

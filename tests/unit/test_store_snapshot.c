@@ -45,9 +45,15 @@ static struct asker some_asker(struct random_log *log)
 static struct thing some_thing(struct random_log *log, uint64_t version)
 {
     static const char *const words[] = {NULL, "", "a", "b", "a long word that fills more than one block of the hash"};
-    return (struct thing){.id = 100 + roll(log, 40), .token = 1 + roll(log, 3), .instance = 1 + roll(log, 2),
-                          .version = version, .class = roll(log, 5), .key_type = roll(log, 2),
-                          .is_private = roll(log, 2) == 0, .cka_id = words[roll(log, 5)], .label = words[roll(log, 5)],
+    return (struct thing){.id = 100 + roll(log, 40),
+                          .token = 1 + roll(log, 3),
+                          .instance = 1 + roll(log, 2),
+                          .version = version,
+                          .class = roll(log, 5),
+                          .key_type = roll(log, 2),
+                          .is_private = roll(log, 2) == 0,
+                          .cka_id = words[roll(log, 5)],
+                          .label = words[roll(log, 5)],
                           .seal = words[roll(log, 5)]};
 }
 
@@ -252,7 +258,8 @@ static void a_snapshot_is_the_message_that_protobuf_would_pack(void **state)
     log_free(log);
 }
 
-/* --- damage --------------------------------------------------------------------------------------------------------- */
+/* --- damage ---------------------------------------------------------------------------------------------------------
+ */
 
 static void any_flipped_bit_is_noticed(void **state)
 {
@@ -261,7 +268,8 @@ static void any_flipped_bit_is_noticed(void **state)
     uint8_t *data;
     size_t len;
     const struct km_state *inside = log->f.store->state;
-    for (int i = 0; i < 120 || !inside->n_objects || !inside->n_clients || !inside->n_tokens || !inside->n_audit_heads; i++)
+    for (int i = 0; i < 120 || !inside->n_objects || !inside->n_clients || !inside->n_tokens || !inside->n_audit_heads;
+         i++)
         step(log); /* until there is something of everything */
     for (int i = 0; i < 10; i++)
         step(target);
@@ -373,18 +381,30 @@ static void a_large_snapshot_takes_this_long(void **state)
     uint8_t *data;
     size_t len;
     rv_of(token_init(&log->f, 1, 1, 0, (struct asker){0}));
-    for (uint64_t i = 0; i < 200000; i += 50) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const uint64_t n = 10000;
+#else
+    const uint64_t n = 200000;
+#endif
+    for (uint64_t i = 0; i < n; i += 50) {
         struct thing things[50];
         for (uint64_t j = 0; j < 50; j++)
-            things[j] = (struct thing){.id = (i + j) * 0x9e3779b97f4a7c15u, .token = 1, .instance = 1, .version = 1,
-                                       .class = 2 + j % 2, .cka_id = "id", .label = "label", .seal = "sealed"};
+            things[j] = (struct thing){.id = (i + j) * 0x9e3779b97f4a7c15u,
+                                       .token = 1,
+                                       .instance = 1,
+                                       .version = 1,
+                                       .class = 2 + j % 2,
+                                       .cka_id = "id",
+                                       .label = "label",
+                                       .seal = "sealed"};
         assert_int_equal(rv_of(object_create(&log->f, things, 50, (struct asker){0})), CKR_OK);
     }
     double start = now_ms();
     assert_int_equal(km_store_snapshot(log->f.store, &data, &len), KM_OK);
     double packed = now_ms();
     assert_int_equal(km_store_restore(log->f.store, data, len), KM_OK);
-    print_message("200000 objects, %zu bytes: snapshot %.0f ms, restore %.0f ms\n", len, packed - start, now_ms() - packed);
+    print_message("%llu objects, %zu bytes: snapshot %.0f ms, restore %.0f ms\n", (unsigned long long)n, len,
+                  packed - start, now_ms() - packed);
     free(data);
     log_free(log);
 }
