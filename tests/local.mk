@@ -27,10 +27,12 @@ tests_unit_test_identity_LDADD = $(common_libs)
 # --- server/raft/: the store
 store_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_store tests/unit/test_store_client tests/unit/test_store_find tests/unit/test_store_snapshot
+unit_programs += tests/unit/test_store tests/unit/test_store_client tests/unit/test_store_find tests/unit/test_store_snapshot tests/fuzz/fuzz_store
 endif
 tests_unit_test_store_SOURCES = tests/unit/test_store.c tests/unit/store_fixture.c tests/unit/store_fixture.h
 tests_unit_test_store_LDADD = $(store_libs)
+tests_fuzz_fuzz_store_SOURCES = tests/fuzz/fuzz_store.c tests/unit/store_fixture.c
+tests_fuzz_fuzz_store_LDADD = $(store_libs)
 tests_unit_test_store_client_SOURCES = tests/unit/test_store_client.c tests/unit/store_fixture.c
 tests_unit_test_store_client_LDADD = $(store_libs)
 tests_unit_test_store_find_SOURCES = tests/unit/test_store_find.c tests/unit/store_fixture.c
