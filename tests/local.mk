@@ -67,6 +67,15 @@ tests_unit_test_disk_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
 
+# --- server/raft: messages between servers, leases
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_codec tests/unit/test_lease
+endif
+tests_unit_test_codec_SOURCES = tests/unit/test_codec.c
+tests_unit_test_codec_LDADD = $(unit_libs)
+tests_unit_test_lease_SOURCES = tests/unit/test_lease.c
+tests_unit_test_lease_LDADD = $(unit_libs)
+
 # --- module/: against a courier without a network
 module_libs = module/libkmmodule.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
