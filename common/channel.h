@@ -9,7 +9,8 @@
  *                       "KMT" and the frame version
  *   KM_FRAME_DATA       one whole protobuf message, or its last part
  *   KM_FRAME_MORE       a part of a message that goes on; answered by an empty KM_FRAME_DATA ("go on")
- * so that no nng message is ever larger than KM_FRAME_MAX, before or after authentication.
+ * so that no nng message is ever larger than KM_FRAME_MAX, before or after authentication. The plaintext of DATA and MORE frames
+ * starts with the kind once more, which makes it authentic.
  *
  * A channel is used by one thread at a time.
  */
@@ -54,8 +55,10 @@ enum km_err km_channel_new(struct km_tls *tls, const char *expect_server, SSL_SE
 void km_channel_free(struct km_channel *channel);
 
 /* Feeds the frame `in` (NULL, 0: nothing yet, the client's first step) to the handshake and returns the frame to send, if
- * any (`*ret_len` 0: none). `*ret_frame` is borrowed until the next call. `*ret_done` tells that this end has authenticated the
- * other. Errors: KM_ERR_TLS, KM_ERR_IDENTITY, KM_ERR_PROTO; km_channel_reason says why. */
+ * any (`*ret_len` 0: none). `*ret_frame` is borrowed until the next call. `*ret_done` tells that both ends have authenticated each
+ * other: at a server with its last frame to send, at a client once the server's answer to its own last frame is in (nothing to send then).
+ * Errors: KM_ERR_TLS, KM_ERR_IDENTITY, KM_ERR_PROTO, KM_ERR_VERSION; km_channel_reason says why. `*ret_len` > 0 on failure: an alert
+ * that tells the other end why, to be sent before closing. */
 enum km_err km_channel_handshake(struct km_channel *channel, const uint8_t *in, size_t in_len,
                                  const uint8_t **ret_frame, size_t *ret_len, bool *ret_done) KM_CHECKED;
 
