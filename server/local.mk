@@ -9,7 +9,8 @@ CLEANFILES += server/raft/log.pb-c.c server/raft/log.pb-c.h
 EXTRA_DIST += server/raft/log.proto
 
 server_net_sources = \
-	server/net/front.h server/net/peer_in.c server/net/peer_out.c server/net/peers.c server/net/peers.h server/net/peers_impl.h
+	server/net/front.c server/net/front.h server/net/gate.c server/net/gate.h server/net/quiet.c server/net/quiet.h \
+	server/net/peer_in.c server/net/peer_out.c server/net/peers.c server/net/peers.h server/net/peers_impl.h
 
 # the state machine and its store: no clock, no randomness, no I/O
 server_store_sources = \
@@ -24,11 +25,7 @@ server_raft_sources = \
 	server/raft/crc32c.c server/raft/crc32c.h server/raft/disk_load.c server/raft/disk_load.h server/raft/disk_provision.c \
 	server/raft/disk_sqlite.c server/raft/disk_sqlite.h server/raft/disk_writer.c server/raft/disk_writer.h \
 	server/raft/folder.c server/raft/folder.h server/raft/mark.c server/raft/mark.h server/raft/sql.c server/raft/sql.def \
-	server/raft/sql.h server/raft/world_uv.c server/raft/world_uv.h \
-	server/raft/bytes.h server/raft/codec.c server/raft/codec.h server/raft/io.c server/raft/io.h server/raft/lease.c \
-	server/raft/lease.h server/raft/peer.c server/raft/peer.h server/raft/replica.c server/raft/replica_member.c \
-	server/raft/replica_peer.c server/raft/replica_private.h server/raft/replica_propose.c server/raft/replica_read.c \
-	server/raft/replica_wait.c
+	server/raft/sql.h server/raft/world_uv.c server/raft/world_uv.h
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h \
