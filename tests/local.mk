@@ -3,27 +3,12 @@
 unit_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
 unit_programs =
 
-# --- tables, server/hsm, server/service/template: keys and what is said about them
+# --- server/hsm, server/service: keys and templates
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_attr tests/unit/test_mech tests/unit/test_template tests/unit/test_builtin \
-	tests/unit/test_keycache tests/unit/test_master_key
+unit_programs += tests/unit/test_builtin
 endif
-tests_unit_test_attr_SOURCES = tests/unit/test_attr.c tests/unit/unit.h
-tests_unit_test_attr_LDADD = $(unit_libs)
-tests_unit_test_mech_SOURCES = tests/unit/test_mech.c tests/unit/unit.h
-tests_unit_test_mech_LDADD = $(unit_libs)
-tests_unit_test_template_SOURCES = tests/unit/test_template.c tests/unit/tmpl.h
-tests_unit_test_template_LDADD = $(unit_libs)
 tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c tests/unit/tmpl.h
 tests_unit_test_builtin_LDADD = $(unit_libs)
-tests_unit_test_keycache_SOURCES = tests/unit/test_keycache.c tests/unit/unit.h
-tests_unit_test_keycache_LDADD = $(unit_libs)
-tests_unit_test_master_key_SOURCES = tests/unit/test_master_key.c tests/unit/unit.h
-tests_unit_test_master_key_LDADD = $(unit_libs)
-check_PROGRAMS += tests/fuzz/fuzz_template
-TESTS += tests/fuzz/fuzz_template
-tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c
-tests_fuzz_fuzz_template_LDADD = $(unit_libs)
 
 # --- common/: needs no server
 common_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
@@ -67,15 +52,6 @@ tests_unit_test_disk_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
 
-# --- server/raft: messages between servers, leases
-if HAVE_CMOCKA
-unit_programs += tests/unit/test_codec tests/unit/test_lease
-endif
-tests_unit_test_codec_SOURCES = tests/unit/test_codec.c
-tests_unit_test_codec_LDADD = $(unit_libs)
-tests_unit_test_lease_SOURCES = tests/unit/test_lease.c
-tests_unit_test_lease_LDADD = $(unit_libs)
-
 # --- module/: against a courier without a network
 module_libs = module/libkmmodule.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
@@ -87,6 +63,19 @@ tests_unit_test_operation_SOURCES = tests/unit/test_operation.c tests/unit/fake_
 tests_unit_test_operation_LDADD = $(module_libs)
 tests_unit_test_remote_SOURCES = tests/unit/test_remote.c tests/unit/fake_client.c
 tests_unit_test_remote_LDADD = $(module_libs)
+
+# --- common/ and server/net/: the path between them
+net_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS) -lpthread
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_channel tests/unit/test_sp tests/unit/test_front
+endif
+tests_unit_test_channel_SOURCES = tests/unit/test_channel.c tests/unit/pki.c tests/unit/pki.h
+tests_unit_test_channel_LDADD = $(net_libs)
+net_kit = tests/unit/net_kit.c tests/unit/net_kit.h tests/unit/pki.c tests/unit/pki.h
+tests_unit_test_front_SOURCES = tests/unit/test_front.c $(net_kit)
+tests_unit_test_front_LDADD = $(net_libs)
+tests_unit_test_sp_SOURCES = tests/unit/test_sp.c
+tests_unit_test_sp_LDADD = $(net_libs)
 
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
