@@ -89,6 +89,20 @@ tests_cluster_stranger_SOURCES = tests/cluster/stranger.c
 tests_cluster_lost_reply_SOURCES = tests/cluster/lost_reply.c
 tests_cluster_lost_reply_LDADD = -ldl
 
+# --- the simulator: whole clusters in one process, from seeds
+noinst_PROGRAMS += tests/sim/sim
+tests_sim_sim_SOURCES = tests/sim/sim.c tests/sim/checks.c tests/sim/checks.h tests/sim/clients.c tests/sim/clients.h \
+	tests/sim/env.c tests/sim/env.h tests/sim/env_impl.h tests/sim/env_disk.c tests/sim/env_link.c tests/sim/plant.c tests/sim/plant.h
+tests_sim_sim_LDADD = $(unit_libs)
+dist_check_SCRIPTS += tests/sim/hundred-seeds tests/sim/planted
+TESTS += tests/sim/hundred-seeds
+.PHONY: check-sim check-sim-planted
+check-sim: all
+	if test -n '$(SEED)'; then tests/sim/sim --seed $(SEED) --seconds $(or $(SECONDS_EACH),20); \
+	else tests/sim/sim --seeds 1 $(or $(SEEDS),500) --seconds $(or $(SECONDS_EACH),60); fi
+check-sim-planted: all
+	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/sim/planted
+
 # --- suites of their own
 AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD;
 .PHONY: check-hosts check-cluster bench
