@@ -42,13 +42,18 @@ tests_unit_test_store_snapshot_LDADD = $(store_libs)
 
 # --- server/raft: the disk
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_mark tests/unit/test_disk tests/unit/test_world_uv
+unit_programs += tests/unit/test_mark tests/unit/test_disk tests/unit/test_disk_damage tests/unit/test_disk_crash \
+	tests/unit/test_world_uv
 endif
 disk_kit = tests/unit/disk_kit.c tests/unit/disk_kit.h tests/unit/unit.h
 tests_unit_test_mark_SOURCES = tests/unit/test_mark.c $(disk_kit)
 tests_unit_test_mark_LDADD = $(unit_libs)
 tests_unit_test_disk_SOURCES = tests/unit/test_disk.c $(disk_kit)
 tests_unit_test_disk_LDADD = $(unit_libs)
+tests_unit_test_disk_damage_SOURCES = tests/unit/test_disk_damage.c $(disk_kit)
+tests_unit_test_disk_damage_LDADD = $(unit_libs)
+tests_unit_test_disk_crash_SOURCES = tests/unit/test_disk_crash.c $(disk_kit)
+tests_unit_test_disk_crash_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
 

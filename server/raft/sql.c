@@ -211,10 +211,14 @@ void km_sql_moved(struct km_sql *sql)
 
 static enum km_err prepare(struct km_sql *sql)
 {
-    for (int i = 0; i < KM_SQL_STATEMENTS; i++)
-        if (sqlite3_prepare_v3(sql->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT, &sql->statement[i], NULL) !=
-            SQLITE_OK)
-            return failed(sql);
+    for (int i = 0; i < KM_SQL_STATEMENTS; i++) {
+        sqlite3_stmt **stmt = &sql->statement[i];
+        if (sqlite3_prepare_v3(sql->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL) == SQLITE_OK)
+            continue;
+        enum km_err err = failed(sql);
+        /* "no such table" is the caller's mistake to SQLite, damage to us. */
+        return sqlite3_errcode(sql->db) == SQLITE_ERROR ? KM_ERR_CORRUPT : err;
+    }
     return KM_OK;
 }
 
@@ -290,7 +294,10 @@ enum km_err km_sql_open(const char *dir, const uint8_t instance[KM_MARK_INSTANCE
     err = err ? err : prepare(ret);
     err = err ? err : get_meta(ret, instance, ret_meta);
     if (err) {
-        snprintf(ret_message, message_len, KM_FOLDER_DATABASE ": %s", ret->error);
+        /* What SQLite itself finds wrong with the file says nothing of what to do. */
+        bool is_damaged = err == KM_ERR_CORRUPT && !strstr(ret->error, "folder") && !strstr(ret->error, "rebuild");
+        snprintf(ret_message, message_len, KM_FOLDER_DATABASE ": %s%s", ret->error,
+                 is_damaged ? ": the file is damaged; rebuild this server under a new id" : "");
         km_sql_close(ret);
     }
     return err;

@@ -50,28 +50,31 @@ static void remove_root(void)
         remove_files(root);
 }
 
+static void make_root(void)
+{
+    const char *base = getenv("TMPDIR");
+    if (root[0] != 0)
+        return;
+    snprintf(root, sizeof(root), "%s/km-disk-XXXXXX", base && strlen(base) < 40 ? base : "/tmp");
+    if (!mkdtemp(root))
+        die("mkdtemp");
+    root_owner = getpid();
+    atexit(remove_root);
+}
+
 const char *kit_folder(void)
 {
     static char names[64][96];
     static unsigned n;
-    if (root[0] == 0) {
-        const char *base = getenv("TMPDIR");
-        snprintf(root, sizeof(root), "%s/km-disk-XXXXXX", base && strlen(base) < 40 ? base : "/tmp");
-        if (!mkdtemp(root))
-            die("mkdtemp");
-        root_owner = getpid();
-        atexit(remove_root);
-    }
-    char *name = names[n % 64];
-    if (n >= 64)
-        remove_files(name);
-    snprintf(name, sizeof(names[0]), "%s/%u", root, n++);
-    return name;
+    make_root();
+    if (n == 64)
+        die("kit_folder: too many");
+    snprintf(names[n], sizeof(names[n]), "%s/%u", root, n);
+    return names[n++];
 }
 
-const char *kit_copy(const char *from)
+void kit_copy_to(const char *from, const char *to)
 {
-    const char *to = kit_folder();
     DIR *stream = opendir(from);
     if (!stream || mkdir(to, 0700) != 0)
         die("kit_copy");
@@ -84,14 +87,26 @@ const char *kit_copy(const char *from)
         int in = open(path, O_RDONLY);
         snprintf(path, sizeof(path), "%s/%s", to, entry->d_name);
         int out = open(path, O_WRONLY | O_CREAT, 0600);
-        ssize_t n;
-        while ((n = read(in, buffer, sizeof(buffer))) > 0)
-            if (write(out, buffer, (size_t)n) != n)
+        ssize_t len;
+        while ((len = read(in, buffer, sizeof(buffer))) > 0)
+            if (write(out, buffer, (size_t)len) != len)
                 die(path);
         close(in);
         close(out);
     }
     closedir(stream);
+}
+
+const char *kit_copy(const char *from)
+{
+    static char names[8][96];
+    static unsigned n;
+    make_root();
+    char *to = names[n % 8];
+    if (n >= 8)
+        remove_files(to);
+    snprintf(to, sizeof(names[0]), "%s/copy%u", root, n++);
+    kit_copy_to(from, to);
     return to;
 }
 
@@ -240,7 +255,7 @@ static void on_done(void *arg)
     struct ticket *ticket = arg;
     struct kit *kit = ticket->kit;
     kit->pending--;
-    if (ticket->what == 'A')
+    if (ticket->what == 'A' && ticket->term >= kit->cut_term)
         kit->acked = ticket->index;
     if (kit->on_ack)
         kit->on_ack(kit, ticket->what, ticket->index, ticket->term);
@@ -278,8 +293,11 @@ void kit_append(struct kit *kit, unsigned n, size_t len)
 void kit_truncate(struct kit *kit, uint64_t index)
 {
     kit->disk->ops->truncate(kit->disk, index);
-    if (index <= kit->last)
-        kit->last = index - 1;
+    if (index > kit->last)
+        return;
+    kit->last = index - 1;
+    kit->acked = kit->acked < index ? kit->acked : index - 1;
+    kit->cut_term = kit->term;
 }
 
 void kit_put(struct kit *kit, uint64_t index, uint64_t term, size_t len, unsigned trailing)

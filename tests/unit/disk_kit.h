@@ -19,14 +19,17 @@ struct kit {
     char message[KM_DISK_MESSAGE_MAX];
     uint64_t last, term; /* of the log as submitted */
     unsigned pending;    /* callbacks to come */
-    uint64_t acked;      /* last entry whose callback came */
+    uint64_t acked;      /* last entry whose callback came and that was not truncated */
+    uint64_t cut_term;   /* callbacks of entries of earlier terms are for truncated ones */
     void (*on_ack)(struct kit *kit, char what, uint64_t index, uint64_t term);
     int ack_fd;
 };
 
-/* A fresh folder name below the test's own temporary folder, which is removed at exit. Static storage, one of 64. */
+/* A fresh folder name below the test's own temporary folder, which is removed at exit. Static storage; at most 64. */
 const char *kit_folder(void);
-/* A copy of all files of `from`. */
+/* Makes the folder `to` with a copy of all files of `from`. */
+void kit_copy_to(const char *from, const char *to);
+/* The same with a name of its own; it goes with the eighth copy after it. */
 const char *kit_copy(const char *from);
 /* Provisions and bootstraps `dir` with three voters. */
 void kit_make(const char *dir);
