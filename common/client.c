@@ -399,8 +399,8 @@ static void log_tries(enum km_log_level level, const struct call *call, const Km
         const struct km_client_server *server = &call->client->conf.servers[i];
         if (call->tries.n[i] == 0)
             continue;
-        int n = snprintf(line + at, sizeof(line) - at, "%s%s (%s): %s%s", at > 0 ? "; " : "", server->name, server->address,
-                         call->tries.why[i], call->tries.n[i] > 1 ? " (last of several)" : "");
+        int n = snprintf(line + at, sizeof(line) - at, "%s%s (%s): %s, %u tries", at > 0 ? "; " : "", server->name, server->address,
+                         call->tries.why[i], call->tries.n[i]);
         at += n > 0 ? (size_t)n : 0;
     }
     km_log(level, "%s: %s: %s", name_of(request), what, line);

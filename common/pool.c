@@ -167,9 +167,12 @@ void km_pool_set_tls(struct km_pool *pool, struct km_tls *tls)
 void km_tries_note(struct km_tries *tries, unsigned server, enum km_err err, const char *format, ...)
 {
     va_list args;
-    va_start(args, format);
-    vsnprintf(tries->why[server], sizeof(tries->why[server]), format, args);
-    va_end(args);
+    /* The last attempt of a call is often cut short by the call's own deadline: what was wrong before says more. */
+    if (err != KM_ERR_TIMEOUT || tries->n[server] == 0) {
+        va_start(args, format);
+        vsnprintf(tries->why[server], sizeof(tries->why[server]), format, args);
+        va_end(args);
+    }
     tries->err[server] = err;
     tries->n[server]++;
 }
@@ -434,8 +437,11 @@ enum km_err km_pool_dial(struct km_pool *pool, unsigned first, int second, int64
     struct km_conn *conn = NULL;
     enum km_err err = race(pool, lanes, second >= 0, deadline, tries, &conn);
     for (int i = 0; i < 2; i++) {
-        if (lanes[i].conn != NULL)
-            fall(pool, &lanes[i], KM_ERR_TIMEOUT, tries); /* late, and beaten by the other */
+        if (lanes[i].conn == NULL)
+            continue;
+        km_tries_note(tries, lanes[i].server, KM_ERR_TIMEOUT, "slow to greet, another was faster");
+        km_pool_avoid(pool, lanes[i].server, 0);
+        km_conn_free(lanes[i].conn);
     }
     if (err != KM_OK && conn == NULL)
         return err;
