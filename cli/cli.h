@@ -13,18 +13,18 @@
 #include <stdio.h>
 
 /* What the program's exit tells a script; printed by --help. */
-#define CLI_EXITS(X)                                                        \
-    X(OK, 0, "done")                                                        \
-    X(FAILED, 1, "failed; the message says why")                            \
-    X(USAGE, 2, "the command line is wrong")                                \
-    X(UNREACHABLE, 3, "no server of the cluster could answer in time")      \
-    X(REFUSED, 4, "the cluster answered and refused")                       \
+#define CLI_EXITS(X)                                                                                                   \
+    X(OK, 0, "done")                                                                                                   \
+    X(FAILED, 1, "failed; the message says why")                                                                       \
+    X(USAGE, 2, "the command line is wrong")                                                                           \
+    X(UNREACHABLE, 3, "no server of the cluster could answer in time")                                                 \
+    X(REFUSED, 4, "the cluster answered and refused")                                                                  \
     X(CONF, 5, "the configuration is wrong or cannot be read")
 enum cli_exit {
 #define CLI_EXIT_ROW(name, number, text) CLI_##name = number,
     CLI_EXITS(CLI_EXIT_ROW)
 #undef CLI_EXIT_ROW
-    CLI_GO = -1, /* cli_parse only: the command may begin */
+        CLI_GO = -1, /* cli_parse only: the command may begin */
 };
 
 struct cli_command {
@@ -32,6 +32,10 @@ struct cli_command {
     enum cli_exit (*run)(const struct cli_command *self, int argc, char **argv);
     const char *summary;
 };
+
+#define COMMAND(group, name, run, summary) enum cli_exit run(const struct cli_command *self, int argc, char **argv);
+#include "commands.def"
+#undef COMMAND
 
 enum cli_kind {
     CLI_FLAG,   /* bool */
@@ -67,7 +71,8 @@ struct cli_column {
 };
 struct cli_table;
 
-/* A table called `name`, printed for people or as JSON. Ends the program when out of memory. Freed by cli_table_free. */
+/* A table called `name`, printed for people or as JSON. Ends the program when out of memory. Freed by cli_table_free.
+ */
 struct cli_table *cli_table_new(const char *name, const struct cli_column *columns, size_t n, bool is_json);
 /* The next cell; rows fill from left to right. */
 void cli_table_cell(struct cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));

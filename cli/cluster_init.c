@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keymoot cluster init: the data folder of a server is the server program's own affair, so this becomes `keymootd --init`, whose messages and
- * exit code are this command's.
+ * keymoot cluster init: the data folder of a server is the server program's own affair, so this becomes `keymootd
+ * --init`, whose messages and exit code are this command's.
  */
 #include "cli.h"
 
@@ -14,9 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum cli_exit cli_cluster_init(const struct cli_command *self, int argc, char **argv);
-
-/* Where keymootd may be, seen from the folder of this program: built or installed together, or installed as bin and sbin. */
+/* Where keymootd may be, seen from the folder of this program: built or installed together, or installed as bin and
+ * sbin. */
 static const char *const places[] = {"keymootd", "../sbin/keymootd"};
 
 /* Returns only if there is no such program. */
@@ -39,7 +38,8 @@ static void become(char **arguments)
             execv(path, arguments);
     }
     execvp("keymootd", arguments);
-    km_log(KM_LOG_ERROR, "the server program keymootd was not found beside this one, nor in PATH; name it in the environment: KEYMOOTD=/path/keymootd");
+    km_log(KM_LOG_ERROR, "the server program keymootd was not found beside this one, nor in PATH; name it in the "
+                         "environment: KEYMOOTD=/path/keymootd");
 }
 
 enum cli_exit cli_cluster_init(const struct cli_command *self, int argc, char **argv)
@@ -48,12 +48,14 @@ enum cli_exit cli_cluster_init(const struct cli_command *self, int argc, char **
     bool is_join = false;
     const struct cli_option options[] = {
         {"config", CLI_TEXT, &config, "FILE", .help = "the server's server.conf", .is_required = true},
-        {"join", CLI_FLAG, &is_join, NULL, .help = "it will join a running cluster (`keymoot cluster add`), not found a new one"},
+        {"join", CLI_FLAG, &is_join, NULL,
+         .help = "it will join a running cluster (`keymoot cluster add`), not found a new one"},
         {0},
     };
     const struct cli_usage usage = {
         options,
-        "Run it once for each server, on its machine. The first servers, all named under [members] in server.conf, found the\n"
+        "Run it once for each server, on its machine. The first servers, all named under [members] in server.conf, "
+        "found the\n"
         "cluster together; every later one joins. The program is $KEYMOOTD, or keymootd beside this one or in PATH.",
         "--config /etc/keymoot/server.conf"};
     enum cli_exit code = cli_parse(self, &usage, argc, argv);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Files that a command makes: whole or not at all, never over an old one unless told to, and durable before the command says done.
+ * Files that a command makes: whole or not at all, never over an old one unless told to, and durable before the command
+ * says done.
  */
 #include "config.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keymoot: the operator's hand. Finds the command in the table and runs it; each command is one file. OpenSSL starts without the machine's
- * configuration, which may well load this project's own module.
+ * keymoot: the operator's hand. Finds the command in the table and runs it; each command is one file. OpenSSL starts
+ * without the machine's configuration, which may well load this project's own module.
  */
 #include "config.h"
 
@@ -9,14 +9,11 @@
 
 #include "../common/log.h"
 
+#include <locale.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define COMMAND(group, name, run, summary) enum cli_exit run(const struct cli_command *, int, char **);
-#include "commands.def"
-#undef COMMAND
 
 static const struct cli_command commands[] = {
 #define COMMAND(group, name, run, summary) {group, name, run, summary},
@@ -96,9 +93,11 @@ static enum cli_exit run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    setlocale(LC_CTYPE, ""); /* or the tables would escape what is not ASCII */
     if (km_log_open("keymoot", "stderr", KM_LOG_WARN) != KM_OK)
         return CLI_FAILED;
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1 || CRYPTO_secure_malloc_init(SECURE_HEAP, 32) == 0) {
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1 ||
+        CRYPTO_secure_malloc_init(SECURE_HEAP, 32) == 0) {
         km_log(KM_LOG_ERROR, "OpenSSL does not start: is there locked memory left (ulimit -l)?");
         return CLI_FAILED;
     }

@@ -18,7 +18,8 @@ static void help(const struct cli_command *self, const struct cli_usage *usage)
         if (o->name == NULL)
             printf(" %s%s%s", open, o->placeholder, close);
         else
-            printf(" %s--%s%s%s%s", open, o->name, o->placeholder != NULL ? " " : "", o->placeholder != NULL ? o->placeholder : "", close);
+            printf(" %s--%s%s%s%s", open, o->name, o->placeholder != NULL ? " " : "",
+                   o->placeholder != NULL ? o->placeholder : "", close);
     }
     printf("\n\nThis command %s.\n", self->summary);
     if (usage->text != NULL)
@@ -34,14 +35,16 @@ static void help(const struct cli_command *self, const struct cli_usage *usage)
     printf("\nExample:\n  keymoot %s %s %s\n", self->group, self->name, usage->example);
 }
 
-__attribute__((format(printf, 2, 3))) static enum cli_exit wrong(const struct cli_command *self, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static enum cli_exit wrong(const struct cli_command *self, const char *format,
+                                                                 ...)
 {
     char what[256];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    km_log(KM_LOG_ERROR, "%s %s: %s; see `keymoot %s %s --help`", self->group, self->name, what, self->group, self->name);
+    km_log(KM_LOG_ERROR, "%s %s: %s; see `keymoot %s %s --help`", self->group, self->name, what, self->group,
+           self->name);
     return CLI_USAGE;
 }
 
@@ -58,7 +61,8 @@ static const char *word(const struct cli_option *option)
 static const struct cli_option *find(const struct cli_usage *usage, const char *name, size_t len)
 {
     for (const struct cli_option *o = usage->options; o->target != NULL; o++) {
-        if (name == NULL ? o->name == NULL : o->name != NULL && strlen(o->name) == len && strncmp(o->name, name, len) == 0)
+        if (name == NULL ? o->name == NULL
+                         : o->name != NULL && strlen(o->name) == len && strncmp(o->name, name, len) == 0)
             return o;
     }
     return NULL;
@@ -79,7 +83,8 @@ static bool set_number(const struct cli_option *option, const char *value)
 static enum cli_exit set(const struct cli_command *self, const struct cli_option *option, const char *value)
 {
     if (option->kind == CLI_NUMBER && !set_number(option, value))
-        return wrong(self, "--%s takes a number from %u to %u, not '%s'", option->name, option->min, option->max, value);
+        return wrong(self, "--%s takes a number from %u to %u, not '%s'", option->name, option->min, option->max,
+                     value);
     if (option->kind == CLI_TEXT && value[0] == '\0')
         return wrong(self, "%s%s is empty", dashes(option), word(option));
     if (option->kind == CLI_TEXT)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Certificates made and read with OpenSSL. Private keys pass through OpenSSL's secure heap (main.c) on their way into a file.
+ * Certificates made and read with OpenSSL. Private keys pass through OpenSSL's secure heap (main.c) on their way into a
+ * file.
  */
 #include "pki.h"
 
@@ -54,7 +55,8 @@ static FILE *open_pem(const char *path, bool is_private)
     struct stat st;
     FILE *file = fopen(path, "re");
     if (file == NULL || fstat(fileno(file), &st) != 0) {
-        km_log(KM_LOG_ERROR, "%s cannot be read: %s%s", path, strerror(errno), errno == ENOENT ? "; `keymoot pki init` makes a new authority" : "");
+        km_log(KM_LOG_ERROR, "%s cannot be read: %s%s", path, strerror(errno),
+               errno == ENOENT ? "; `keymoot pki init` makes a new authority" : "");
         if (file != NULL)
             fclose(file);
         return NULL;
@@ -87,8 +89,8 @@ static enum km_err read_ca(const char *cert_path, const char *key_path, struct p
         ERR_clear_error();
         goto out;
     }
-    if (X509_check_ca(ca->cert) != 1 ||
-        X509_NAME_get_text_by_NID(X509_get_subject_name(ca->cert), NID_organizationName, ca->cluster, sizeof(ca->cluster)) <= 0) {
+    if (X509_check_ca(ca->cert) != 1 || X509_NAME_get_text_by_NID(X509_get_subject_name(ca->cert), NID_organizationName,
+                                                                  ca->cluster, sizeof(ca->cluster)) <= 0) {
         km_log(KM_LOG_ERROR, "%s is no certificate authority made by `keymoot pki init`", cert_path);
         goto out;
     }
@@ -106,7 +108,8 @@ enum km_err pki_ca_read(const char *dir, struct pki_ca *ret)
     char cert_path[PKI_PATH_MAX], key_path[PKI_PATH_MAX];
     struct pki_ca ca = {0};
     enum km_err err;
-    if ((err = pki_path(cert_path, dir, "ca", ".crt")) != KM_OK || (err = pki_path(key_path, dir, "ca", ".key")) != KM_OK)
+    if ((err = pki_path(cert_path, dir, "ca", ".crt")) != KM_OK ||
+        (err = pki_path(key_path, dir, "ca", ".key")) != KM_OK)
         return err;
     if ((err = read_ca(cert_path, key_path, &ca)) != KM_OK) {
         pki_ca_fini(&ca);
@@ -146,8 +149,10 @@ static bool set_serial(X509 *cert)
 static bool set_subject(X509 *cert, const char *cluster, const char *name)
 {
     X509_NAME *subject = X509_get_subject_name(cert);
-    return X509_NAME_add_entry_by_NID(subject, NID_organizationName, MBSTRING_UTF8, (const unsigned char *)cluster, -1, -1, 0) == 1 &&
-           X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) == 1;
+    return X509_NAME_add_entry_by_NID(subject, NID_organizationName, MBSTRING_UTF8, (const unsigned char *)cluster, -1,
+                                      -1, 0) == 1 &&
+           X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) ==
+               1;
 }
 
 static bool set_extensions(X509 *cert, X509 *issuer, const struct pki_extension *extensions)

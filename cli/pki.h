@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A certificate authority in a folder (ca.crt, ca.key) and what it issues. Keys are EC P-256. All functions log their own errors.
+ * A certificate authority in a folder (ca.crt, ca.key) and what it issues. Keys are EC P-256. All functions log their
+ * own errors.
  */
 #ifndef KM_CLI_PKI_H
 #define KM_CLI_PKI_H
@@ -33,13 +34,14 @@ struct pki_extension {
 /* A new key; freed by EVP_PKEY_free. */
 enum km_err pki_key_new(EVP_PKEY **ret) KM_CHECKED;
 
-/* A certificate for `key`, CN `name` in organisation `cluster`, signed by `ca`, or by itself if `ca` is NULL. `extensions` end with nid 0.
- * Freed by X509_free. */
+/* A certificate for `key`, CN `name` in organisation `cluster`, signed by `ca`, or by itself if `ca` is NULL.
+ * `extensions` end with nid 0. Freed by X509_free. */
 enum km_err pki_cert_new(const struct pki_ca *ca, EVP_PKEY *key, const char *cluster, const char *name, unsigned days,
                          const struct pki_extension *extensions, X509 **ret) KM_CHECKED;
 
 /* Writes both, the key with mode 0600. Without `is_forced` nothing is replaced. */
-enum km_err pki_pair_write(const char *cert_path, X509 *cert, const char *key_path, EVP_PKEY *key, bool is_forced) KM_CHECKED;
+enum km_err pki_pair_write(const char *cert_path, X509 *cert, const char *key_path, EVP_PKEY *key,
+                           bool is_forced) KM_CHECKED;
 
 /* DIR/NAME.SUFFIX into `ret`. */
 enum km_err pki_path(char ret[PKI_PATH_MAX], const char *dir, const char *name, const char *suffix) KM_CHECKED;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keymoot pki init: a certificate authority for one cluster. Name constraints bind it to that cluster, so that its certificates
- * are worth nothing in another one.
+ * keymoot pki init: a certificate authority for one cluster. Name constraints bind it to that cluster, so that its
+ * certificates are worth nothing in another one.
  */
 #include "cli.h"
 #include "file.h"
@@ -11,9 +11,8 @@
 
 #include <string.h>
 
-enum cli_exit cli_pki_init(const struct cli_command *self, int argc, char **argv);
-
-static enum km_err make(const char *dir, const char *cluster, const char *cert_path, const char *key_path, bool is_forced)
+static enum km_err make(const char *dir, const char *cluster, const char *cert_path, const char *key_path,
+                        bool is_forced)
 {
     char constraint[KM_NAME_MAX + 32];
     snprintf(constraint, sizeof(constraint), "critical,permitted;URI:%s", cluster);
@@ -45,8 +44,10 @@ enum cli_exit cli_pki_init(const struct cli_command *self, int argc, char **argv
     const char *dir = NULL, *cluster = NULL;
     bool is_forced = false;
     const struct cli_option options[] = {
-        {"dir", CLI_TEXT, &dir, "DIR", .help = "folder for ca.crt and ca.key; made if it is not there", .is_required = true},
-        {"cluster", CLI_TEXT, &cluster, "NAME", .help = "the cluster's name: up to 64 of a-z 0-9 . - _", .is_required = true},
+        {"dir", CLI_TEXT, &dir, "DIR", .help = "folder for ca.crt and ca.key; made if it is not there",
+         .is_required = true},
+        {"cluster", CLI_TEXT, &cluster, "NAME", .help = "the cluster's name: up to 64 of a-z 0-9 . - _",
+         .is_required = true},
         {"force", CLI_FLAG, &is_forced, NULL, .help = "replace an old authority: all that it issued becomes worthless"},
         {0},
     };
@@ -59,8 +60,10 @@ enum cli_exit cli_pki_init(const struct cli_command *self, int argc, char **argv
 
     char uri[KM_IDENTITY_MAX], cert_path[PKI_PATH_MAX], key_path[PKI_PATH_MAX];
     struct km_identity id;
-    if (snprintf(uri, sizeof(uri), "spiffe://%s/server/a", cluster) >= (int)sizeof(uri) || km_identity_parse(uri, &id) != KM_OK) {
-        km_log(KM_LOG_ERROR, "'%s' cannot be a cluster's name: expected 1 to %d of a-z 0-9 . - _", cluster, KM_NAME_MAX);
+    if (snprintf(uri, sizeof(uri), "spiffe://%s/server/a", cluster) >= (int)sizeof(uri) ||
+        km_identity_parse(uri, &id) != KM_OK) {
+        km_log(KM_LOG_ERROR, "'%s' cannot be a cluster's name: expected 1 to %d of a-z 0-9 . - _", cluster,
+               KM_NAME_MAX);
         return CLI_USAGE;
     }
     if (pki_path(cert_path, dir, "ca", ".crt") != KM_OK || pki_path(key_path, dir, "ca", ".key") != KM_OK)

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-enum cli_exit cli_pki_issue(const struct cli_command *self, int argc, char **argv);
-
 #define ROLES_ROW(name, text) text " "
 #define ROLES_TEXT KM_ROLES(ROLES_ROW)
 
@@ -57,7 +55,8 @@ static bool is_within(const struct pki_ca *ca, unsigned days)
     if ((long)days <= left)
         return true;
     if (left > 0)
-        km_log(KM_LOG_ERROR, "the authority ends on %s: give --days %ld or fewer, or make a new authority", until, left);
+        km_log(KM_LOG_ERROR, "the authority ends on %s: give --days %ld or fewer, or make a new authority", until,
+               left);
     else
         km_log(KM_LOG_ERROR, "the authority ended on %s: make a new one with `keymoot pki init`", until);
     return false;
@@ -72,7 +71,8 @@ enum cli_exit cli_pki_issue(const struct cli_command *self, int argc, char **arg
         {"dir", CLI_TEXT, &dir, "DIR", .help = "folder of the authority (`keymoot pki init`)", .is_required = true},
         {"role", CLI_TEXT, &role_text, "ROLE", .help = "one of " ROLES_TEXT, .is_required = true},
         {"name", CLI_TEXT, &name, "NAME", .help = "whom it speaks for: up to 64 of a-z 0-9 . - _", .is_required = true},
-        {"days", CLI_NUMBER, &days, "DAYS", .help = "how long it is valid: 365 unless told", .min = 1, .max = PKI_CA_DAYS},
+        {"days", CLI_NUMBER, &days, "DAYS", .help = "how long it is valid: 365 unless told", .min = 1,
+         .max = PKI_CA_DAYS},
         {"out", CLI_TEXT, &out, "PREFIX", .help = "writes PREFIX.crt and PREFIX.key instead of DIR/NAME.crt and .key"},
         {"force", CLI_FLAG, &is_forced, NULL, .help = "replace old files"},
         {0},
@@ -93,7 +93,8 @@ enum cli_exit cli_pki_issue(const struct cli_command *self, int argc, char **arg
     code = CLI_FAILED;
     if (pki_ca_read(dir, &ca) != KM_OK)
         goto out;
-    if (snprintf(uri, sizeof(uri), "spiffe://%s/%s/%s", ca.cluster, role_text, name) >= (int)sizeof(uri) || km_identity_parse(uri, &id) != KM_OK) {
+    if (snprintf(uri, sizeof(uri), "spiffe://%s/%s/%s", ca.cluster, role_text, name) >= (int)sizeof(uri) ||
+        km_identity_parse(uri, &id) != KM_OK) {
         km_log(KM_LOG_ERROR, "'%s' cannot be a name: expected 1 to %d of a-z 0-9 . - _", name, KM_NAME_MAX);
         code = CLI_USAGE;
         goto out;

@@ -11,8 +11,6 @@
 #include <openssl/rand.h>
 #include <string.h>
 
-enum cli_exit cli_pki_master_key(const struct cli_command *self, int argc, char **argv);
-
 #define MASTER_KEY_LEN 32
 
 static enum km_err write_key(const char *path)
@@ -20,7 +18,8 @@ static enum km_err write_key(const char *path)
     static const char digits[] = "0123456789abcdef";
     struct km_secret key = KM_SECRET_EMPTY, text = KM_SECRET_EMPTY;
     enum km_err err;
-    if ((err = km_secret_new(&key, MASTER_KEY_LEN)) != KM_OK || (err = km_secret_new(&text, 2 * MASTER_KEY_LEN + 1)) != KM_OK) {
+    if ((err = km_secret_new(&key, MASTER_KEY_LEN)) != KM_OK ||
+        (err = km_secret_new(&text, 2 * MASTER_KEY_LEN + 1)) != KM_OK) {
         km_log(KM_LOG_ERROR, "%s: is there locked memory left (ulimit -l)?", km_err_text(err));
         goto out;
     }
@@ -48,11 +47,11 @@ enum cli_exit cli_pki_master_key(const struct cli_command *self, int argc, char 
         {"out", CLI_TEXT, &out, "FILE", .help = "file to write; an old one is never replaced", .is_required = true},
         {0},
     };
-    const struct cli_usage usage = {
-        options,
-        "All servers of a cluster have the same one (server.conf: master_key = file:/path). Whoever has it and a server's data\n"
-        "has the keys; whoever loses it has lost them.",
-        "--out /etc/keymoot/master.key"};
+    const struct cli_usage usage = {options,
+                                    "All servers of a cluster have the same one (server.conf: master_key = "
+                                    "file:/path). Whoever has it and a server's data\n"
+                                    "has the keys; whoever loses it has lost them.",
+                                    "--out /etc/keymoot/master.key"};
     enum cli_exit code = cli_parse(self, &usage, argc, argv);
     if (code != CLI_GO)
         return code;

@@ -14,8 +14,6 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-enum cli_exit cli_pki_show(const struct cli_command *self, int argc, char **argv);
-
 struct facts {
     char identity[KM_IDENTITY_MAX + 64], *issuer, *serial;
     char begin[32], end[32], sha256[2 * 32 + 1];
@@ -59,10 +57,10 @@ static void free_facts(struct facts *f)
 
 static const struct cli_column people[] = {{"", "", SCOLS_JSON_STRING, false}, {"", "", SCOLS_JSON_STRING, false}};
 static const struct cli_column machine[] = {
-    {"", "identity", SCOLS_JSON_STRING, false},  {"", "kind", SCOLS_JSON_STRING, false},
+    {"", "identity", SCOLS_JSON_STRING, false},   {"", "kind", SCOLS_JSON_STRING, false},
     {"", "not_before", SCOLS_JSON_STRING, false}, {"", "not_after", SCOLS_JSON_STRING, false},
-    {"", "days_left", SCOLS_JSON_NUMBER, false}, {"", "issuer", SCOLS_JSON_STRING, false},
-    {"", "serial", SCOLS_JSON_STRING, false},    {"", "sha256", SCOLS_JSON_STRING, false},
+    {"", "days_left", SCOLS_JSON_NUMBER, false},  {"", "issuer", SCOLS_JSON_STRING, false},
+    {"", "serial", SCOLS_JSON_STRING, false},     {"", "sha256", SCOLS_JSON_STRING, false},
 };
 
 static void put_pair(struct cli_table *table, const char *name, const char *value)
@@ -138,7 +136,8 @@ enum cli_exit cli_pki_show(const struct cli_command *self, int argc, char **argv
     if (is_end && is_json)
         cli_table_print(table, false /* bare */);
     else if (!is_end)
-        km_log(KM_LOG_ERROR, "%s holds no certificate in PEM form%s: %s", path, shown > 0 ? " after the ones shown" : "", pki_reason());
+        km_log(KM_LOG_ERROR, "%s holds no certificate in PEM form%s: %s", path,
+               shown > 0 ? " after the ones shown" : "", pki_reason());
     ERR_clear_error();
     cli_table_free(table);
     fclose(file);

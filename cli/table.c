@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables and JSON, both by libsmartcols from the same rows. Running out of memory ends the program: nothing is half done by then.
+ * Tables and JSON, both by libsmartcols from the same rows. Running out of memory ends the program: nothing is half
+ * done by then.
  */
 #include "config.h"
 
@@ -34,8 +35,8 @@ struct cli_table *cli_table_new(const char *name, const struct cli_column *colum
     t->n_columns = t->n_filled = n;
     need(scols_table_set_name(t->table, name) == 0 && scols_table_enable_json(t->table, is_json) == 0);
     for (size_t i = 0; i < n; i++) {
-        struct libscols_column *column = scols_table_new_column(t->table, is_json ? columns[i].json : columns[i].heading, 0,
-                                                                columns[i].is_right ? SCOLS_FL_RIGHT : 0);
+        struct libscols_column *column = scols_table_new_column(
+            t->table, is_json ? columns[i].json : columns[i].heading, 0, columns[i].is_right ? SCOLS_FL_RIGHT : 0);
         need(column != NULL && scols_column_set_json_type(column, columns[i].json_type) == 0);
     }
     return t;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Configuration files. NCONF turns text into values (quotes, escapes, continued lines) but keeps no line numbers, lets a later value replace
- * an earlier one in silence, includes other files and expands environment variables. So the text is scanned first: that gives
- * each key its line and refuses what would surprise; then the table decides, in file order, and NCONF is asked for the values. OpenSSL's own
- * configuration is not touched. Any thread.
+ * Configuration files. NCONF turns text into values (quotes, escapes, continued lines) but keeps no line numbers, lets
+ * a later value replace an earlier one in silence, includes other files and expands environment variables. So the text
+ * is scanned first: that gives each key its line and refuses what would surprise; then the table decides, in file
+ * order, and NCONF is asked for the values. OpenSSL's own configuration is not touched. Any thread.
  */
 #include "conf.h"
 
@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX (1u << 20)  /* bytes of a configuration file */
-#define NAME_LEN_MAX 128     /* bytes of a key or section name */
-#define FOUND_MAX 80         /* bytes of what was found that an error repeats */
+#define FILE_MAX (1u << 20) /* bytes of a configuration file */
+#define NAME_LEN_MAX 128    /* bytes of a key or section name */
+#define FOUND_MAX 80        /* bytes of what was found that an error repeats */
 
 struct entry {
     char section[NAME_LEN_MAX + 1];
@@ -255,7 +255,8 @@ static enum km_err load(struct reader *r)
         goto out;
     if (NCONF_load_bio(r->conf, bio, &line) != 1) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-        err = fail(r, (unsigned)line, default_section, "", reason != NULL ? reason : "an error", "OpenSSL's .conf format");
+        err = fail(r, (unsigned)line, default_section, "", reason != NULL ? reason : "an error",
+                   "OpenSSL's .conf format");
         goto out;
     }
     err = KM_OK;
@@ -467,7 +468,8 @@ static void clear(const struct km_conf_row *rows, void *target)
 enum km_err km_conf_read(const char *path, const struct km_conf_row *rows, void *target, char *ret_message,
                          size_t message_len)
 {
-    struct reader r = {.path = path, .rows = rows, .target = target, .message = ret_message, .message_len = message_len};
+    struct reader r = {
+        .path = path, .rows = rows, .target = target, .message = ret_message, .message_len = message_len};
     enum km_err err;
     clear(rows, target);
     snprintf(ret_message, message_len, "%s: %s", path, km_err_text(KM_ERR_NOMEM));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The one reader of identities: a URI of exactly the form spiffe://<cluster>/<role>/<name>, and certificates that hold
- * exactly one. Everything else is refused, so that two programs never read two identities out of one certificate. No state; any thread.
+ * exactly one. Everything else is refused, so that two programs never read two identities out of one certificate. No
+ * state; any thread.
  */
 #include "identity.h"
 
@@ -87,7 +88,8 @@ enum km_err km_identity_of(X509 *cert, struct km_identity *ret)
     struct km_identity id = {0};
     const ASN1_IA5STRING *uri = NULL;
     ERR_set_mark();
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL); /* NULL for two SAN extensions too */
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL); /* NULL for two SAN extensions too */
 
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages to a person. The module logs from inside other people's processes, also in a child that was forked while another
- * thread was logging: so there is no lock here, nor any function of libc that takes one (syslog(), gmtime_r()). A line is made on the stack
- * and leaves in one write. The target is an immutable record behind an atomic pointer; replaced ones stay in a list, since
- * another thread may still be reading them. Any thread.
+ * Messages to a person. The module logs from inside other people's processes, also in a child that was forked while
+ * another thread was logging: so there is no lock here, nor any function of libc that takes one (syslog(), gmtime_r()).
+ * A line is made on the stack and leaves in one write. The target is an immutable record behind an atomic pointer;
+ * replaced ones stay in a list, since another thread may still be reading them. Any thread.
  */
 #include "log.h"
 
@@ -173,7 +173,8 @@ void km_log(enum km_log_level level, const char *format, ...)
     int saved_errno = errno;
     char line[LINE_MAX_LEN], *p = line, *end = line + sizeof(line) - 1 /* newline */;
     if (target->sink == SINK_SYSLOG)
-        p += snprintf(p, (size_t)(end - p), "<%d>%.64s[%ld]: ", levels[level].priority, target->program, (long)getpid());
+        p +=
+            snprintf(p, (size_t)(end - p), "<%d>%.64s[%ld]: ", levels[level].priority, target->program, (long)getpid());
     if (target->sink == SINK_FILE) {
         p += put_time(p, (size_t)(end - p));
         p += snprintf(p, (size_t)(end - p), "%.64s[%ld] %s: ", target->program, (long)getpid(), levels[level].text);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Secrets in memory of their own: whole pages between two pages that nobody may touch, locked, left out of core dumps, wiped
- * before they are unmapped. Not MADV_WIPEONFORK or MADV_DONTFORK: the module keeps its TLS key in one of these and a forked child of its
- * host goes on using it (nginx, PostgreSQL); locks are not inherited, so there it may be swapped out. Any thread; one secret belongs to one thread at a time.
+ * Secrets in memory of their own: whole pages between two pages that nobody may touch, locked, left out of core dumps,
+ * wiped before they are unmapped. Not MADV_WIPEONFORK or MADV_DONTFORK: the module keeps its TLS key in one of these
+ * and a forked child of its host goes on using it (nginx, PostgreSQL); locks are not inherited, so there it may be
+ * swapped out. Any thread; one secret belongs to one thread at a time.
  */
 #include "secret.h"
 

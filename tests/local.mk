@@ -24,6 +24,24 @@ tests_unit_test_conf_LDADD = $(common_libs)
 tests_unit_test_identity_SOURCES = tests/unit/test_identity.c
 tests_unit_test_identity_LDADD = $(common_libs)
 
+# --- fuzz: a harness for each decoder, on mutated seeds for a few seconds
+fuzz_programs = tests/fuzz/fuzz_conf tests/fuzz/fuzz_identity tests/fuzz/fuzz_wire tests/fuzz/fuzz_channel
+fuzz_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS)
+tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_conf_LDADD = $(fuzz_libs)
+tests_fuzz_fuzz_identity_SOURCES = tests/fuzz/fuzz_identity.c tests/fuzz/fuzz_main.c
+tests_fuzz_fuzz_identity_LDADD = $(fuzz_libs)
+tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c tests/fuzz/fuzz_main.c
+tests_fuzz_fuzz_wire_LDADD = $(fuzz_libs)
+tests_fuzz_fuzz_channel_SOURCES = tests/fuzz/fuzz_channel.c tests/fuzz/fuzz_main.c tests/unit/pki.c tests/unit/pki.h
+tests_fuzz_fuzz_channel_LDADD = $(fuzz_libs)
+check_PROGRAMS += $(fuzz_programs)
+TESTS += $(fuzz_programs)
+
+# --- the command line, without a cluster
+TESTS += tests/cli/test_cli.sh
+dist_check_SCRIPTS += tests/cli/test_cli.sh
+
 # --- server/raft/: the store
 store_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA

@@ -33,9 +33,11 @@ static const struct km_conf_row rows[] = {
     {"default", "cluster", KM_CONF_STRING, .offset = offsetof(struct sample, cluster), .is_required = true},
     {"default", "key", KM_CONF_PATH, .offset = offsetof(struct sample, key)},
     {"default", "log", KM_CONF_STRING, .offset = offsetof(struct sample, log), .init = "stderr"},
-    {"default", "deadline_ms", KM_CONF_UINT, .offset = offsetof(struct sample, deadline_ms), .min = 10, .max = 60000, .init = "5000"},
+    {"default", "deadline_ms", KM_CONF_UINT, .offset = offsetof(struct sample, deadline_ms), .min = 10, .max = 60000,
+     .init = "5000"},
     {"default", "strict", KM_CONF_BOOL, .offset = offsetof(struct sample, is_strict)},
-    {"default", "level", KM_CONF_CHOICE, .offset = offsetof(struct sample, level), .choices = "error|warn|info", .init = "info"},
+    {"default", "level", KM_CONF_CHOICE, .offset = offsetof(struct sample, level), .choices = "error|warn|info",
+     .init = "info"},
     {"servers", NULL, KM_CONF_SECTION, 0, .is_required = true, .each = add_server},
     {0},
 };
@@ -131,12 +133,16 @@ static void mistakes_name_line_key_and_what_was_expected(void **state)
     (void)state;
     expect("cluster = c\n\ncluser = d\n[servers]\na = h:1\n",
            ":3: [default] cluser: found an unknown key, expected one of cluster, key, log, deadline_ms, strict, level");
-    expect("cluster = c\n[servers]\na = h:1\n[server]\n", ":4: [server]: found an unknown section, expected one of [servers]");
+    expect("cluster = c\n[servers]\na = h:1\n[server]\n",
+           ":4: [server]: found an unknown section, expected one of [servers]");
     expect("cluster = c\n[server]\na = h:1\n", ":2: [server]: found an unknown section, expected one of [servers]");
-    expect("cluster = c\nlog = none\ncluster = d\n", ":3: [default] cluster: found the key a second time, expected it once: it stands in line 1 already");
-    expect("log = none\n[servers]\na = h:1\n", ":1: [default] cluster: found nothing, expected this key: it is required");
+    expect("cluster = c\nlog = none\ncluster = d\n",
+           ":3: [default] cluster: found the key a second time, expected it once: it stands in line 1 already");
+    expect("log = none\n[servers]\na = h:1\n",
+           ":1: [default] cluster: found nothing, expected this key: it is required");
     expect("cluster = c\n", ":1: [servers]: found nothing, expected at least one name = value in this section");
-    expect("cluster = c\n\n[servers]\n", ":3: [servers]: found nothing, expected at least one name = value in this section");
+    expect("cluster = c\n\n[servers]\n",
+           ":3: [servers]: found nothing, expected at least one name = value in this section");
     expect("cluster =\n", ":1: [default] cluster: found nothing, expected a text");
     expect("cluster = c\nkey = \n", ":2: [default] key: found nothing, expected a file name");
     expect("cluster = c\n[servers]\na = h1\n", ":3: [servers] a: found \"h1\", expected HOST:PORT");
@@ -145,11 +151,13 @@ static void mistakes_name_line_key_and_what_was_expected(void **state)
 static void values_are_checked(void **state)
 {
     (void)state;
-    static const char *const numbers[] = {"9", "60001", "-10", "1e3", "10ms", "0x10", "99999999999999999999", "4294967306"};
+    static const char *const numbers[] = {"9",         "60001", "-10", "1e3", "10ms", "0x10", "99999999999999999999",
+                                          "4294967306"};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         char text[128], wanted[128];
         snprintf(text, sizeof(text), "cluster = c\ndeadline_ms = %s\n", numbers[i]);
-        snprintf(wanted, sizeof(wanted), ":2: [default] deadline_ms: found \"%s\", expected a number from 10 to 60000", numbers[i]);
+        snprintf(wanted, sizeof(wanted), ":2: [default] deadline_ms: found \"%s\", expected a number from 10 to 60000",
+                 numbers[i]);
         expect(text, wanted);
     }
     expect("strict = maybe\n", ":1: [default] strict: found \"maybe\", expected yes or no");
@@ -160,14 +168,19 @@ static void values_are_checked(void **state)
 static void what_surprises_is_refused(void **state)
 {
     (void)state;
-    expect("cluster = $ENV::HOME\n", ":1: [default] cluster: found a variable, expected the value itself ($ as a plain sign is written \\$)");
-    expect("cluster = a\\\n ${cluster}\n", ":1: [default] cluster: found a variable, expected the value itself ($ as a plain sign is written \\$)");
-    expect(".include /etc/passwd\n", ":1: [default]: found .include /etc/passwd, expected name = value (directives such as .include have no place here)");
-    expect(".pragma = dollarid:on\n", ":1: [default]: found .pragma = dollarid:on, expected name = value (directives such as .include have no place here)");
+    expect("cluster = $ENV::HOME\n",
+           ":1: [default] cluster: found a variable, expected the value itself ($ as a plain sign is written \\$)");
+    expect("cluster = a\\\n ${cluster}\n",
+           ":1: [default] cluster: found a variable, expected the value itself ($ as a plain sign is written \\$)");
+    expect(".include /etc/passwd\n", ":1: [default]: found .include /etc/passwd, expected name = value (directives "
+                                     "such as .include have no place here)");
+    expect(".pragma = dollarid:on\n", ":1: [default]: found .pragma = dollarid:on, expected name = value (directives "
+                                      "such as .include have no place here)");
     expect("servers::a = h:1\n", ":1: [default]: found servers::a = h:1, expected name = value");
     expect("just words\n", ":1: [default]: found just words, expected name = value");
     expect("cluster = c\n[servers\n", ":2: [default]: found [servers, expected a section's name in brackets: [name]");
-    expect("[servers] a = h:1\n", ":1: [default]: found [servers] a = h:1, expected a section's name in brackets: [name]");
+    expect("[servers] a = h:1\n",
+           ":1: [default]: found [servers] a = h:1, expected a section's name in brackets: [name]");
     expect("= c\n", ":1: [default]: found = c, expected name = value");
     expect("\x1b[2J\n", ":1: [default]: found ?[2J, expected name = value");
 }

@@ -14,7 +14,8 @@
 static void each_role_is_read(void **state)
 {
     (void)state;
-    const enum km_role roles[] = {KM_ROLE_SERVER, KM_ROLE_CLIENT, KM_ROLE_OPERATOR, KM_ROLE_OFFICER, KM_ROLE_AUDITOR, KM_ROLE_CUSTODIAN};
+    const enum km_role roles[] = {KM_ROLE_SERVER,  KM_ROLE_CLIENT,  KM_ROLE_OPERATOR,
+                                  KM_ROLE_OFFICER, KM_ROLE_AUDITOR, KM_ROLE_CUSTODIAN};
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
         char uri[128];
         struct km_identity id;
@@ -32,11 +33,31 @@ static void every_other_form_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "spiffe://", "spiffe://c", "spiffe://c/client", "spiffe://c/client/", "spiffe:///client/n", "spiffe://c//n",
-        "spiffe://c/client/n/", "spiffe://c/client/n/m", "spiffe://c/root/n", "spiffe://c/CLIENT/n", "spiffe://c/client/N",
-        "SPIFFE://c/client/n", "http://c/client/n", "spiffe:/c/client/n", " spiffe://c/client/n", "spiffe://c/client/n ",
-        "spiffe://c/client/n?x", "spiffe://c/client/n%2f", "spiffe://u@c/client/n", "spiffe://c:1/client/n", "spiffe://c/client/..",
-        "spiffe://./client/n", "spiffe://c/client/a\nb", "spiffe://c/client/\xc3\xa4",
+        "",
+        "spiffe://",
+        "spiffe://c",
+        "spiffe://c/client",
+        "spiffe://c/client/",
+        "spiffe:///client/n",
+        "spiffe://c//n",
+        "spiffe://c/client/n/",
+        "spiffe://c/client/n/m",
+        "spiffe://c/root/n",
+        "spiffe://c/CLIENT/n",
+        "spiffe://c/client/N",
+        "SPIFFE://c/client/n",
+        "http://c/client/n",
+        "spiffe:/c/client/n",
+        " spiffe://c/client/n",
+        "spiffe://c/client/n ",
+        "spiffe://c/client/n?x",
+        "spiffe://c/client/n%2f",
+        "spiffe://u@c/client/n",
+        "spiffe://c:1/client/n",
+        "spiffe://c/client/..",
+        "spiffe://./client/n",
+        "spiffe://c/client/a\nb",
+        "spiffe://c/client/\xc3\xa4",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct km_identity id = {.name = "untouched"};

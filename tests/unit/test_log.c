@@ -72,8 +72,9 @@ static void a_line_has_time_program_pid_level_and_text(void **state)
     char rest[128];
     int year, month, day, hour, minute, second, ms;
     long pid;
-    assert_int_equal(sscanf(take_text(), "%d-%d-%dT%d:%d:%d.%dZ tester[%ld] %127[^\n]", &year, &month, &day, &hour, &minute,
-                            &second, &ms, &pid, rest), 9);
+    assert_int_equal(sscanf(take_text(), "%d-%d-%dT%d:%d:%d.%dZ tester[%ld] %127[^\n]", &year, &month, &day, &hour,
+                            &minute, &second, &ms, &pid, rest),
+                     9);
     assert_in_range(year, 2024, 2200);
     assert_in_range(month, 1, 12);
     assert_in_range(day, 1, 31);
@@ -96,7 +97,9 @@ static void control_characters_are_replaced(void **state)
 {
     (void)state;
     assert_int_equal(km_log_open("tester", path, KM_LOG_INFO), KM_OK);
-    km_log(KM_LOG_INFO, "%s", "a\nb\x1b[2Jc\x7f\xc2\x9b" "d\xc3\xa4");
+    km_log(KM_LOG_INFO, "%s",
+           "a\nb\x1b[2Jc\x7f\xc2\x9b"
+           "d\xc3\xa4");
     assert_non_null(strstr(take_text(), "info: a?b?[2Jc???d\xc3\xa4\n"));
 }
 

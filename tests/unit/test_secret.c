@@ -43,7 +43,9 @@ static void a_secret_is_locked_and_left_out_of_dumps(void **state)
     for (size_t i = 0; i < s.len; i++)
         assert_int_equal(s.data[i], 0);
     assert_true(flags_of(s.data, flags, sizeof(flags)));
-    assert_non_null(strstr(flags, " lo")); /* locked */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their runtimes make mlock() do nothing */
+    assert_non_null(strstr(flags, " lo"));                          /* locked */
+#endif
     assert_non_null(strstr(flags, " dd")); /* do not dump */
     km_secret_free(&s);
     assert_null(s.data);

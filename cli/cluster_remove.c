@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keymoot cluster remove: a server leaves for good; its number is never used again. Like add, it can be repeated.
+ */
+#include "cluster.h"
+
+#include "../common/log.h"
+
+#include <limits.h>
+
+#define DEADLINE_S 30
+
+enum standing { UNKNOWN, MEMBER, ABSENT };
+
+static enum standing standing_of(struct km_client *client, unsigned id)
+{
+    Kmw__Reply *reply = NULL;
+    if (cluster_ask_status(client, true /* quiet */, &reply) != CLI_OK)
+        return UNKNOWN;
+    enum standing standing = cluster_find(reply->cluster_status, id) != NULL ? MEMBER : ABSENT;
+    kmw__reply__free_unpacked(reply, NULL);
+    return standing;
+}
+
+enum cli_exit cli_cluster_remove(const struct cli_command *self, int argc, char **argv)
+{
+    const char *config = NULL;
+    unsigned id = 0, deadline_s = DEADLINE_S;
+    const struct cli_option options[] = {
+        {"id", CLI_NUMBER, &id, "ID", .help = "its number (`keymoot cluster status`)", .is_required = true, .min = 1,
+         .max = UINT_MAX},
+        {"timeout", CLI_NUMBER, &deadline_s, "SECONDS", .help = "how long to wait: 30 unless told", .min = 1,
+         .max = 86400},
+        {"config", CLI_TEXT, &config, "FILE", .help = CLUSTER_CONFIG_HELP},
+        {0},
+    };
+    const struct cli_usage usage = {options,
+                                    "The server stops once it knows. It cannot come back: a new one joins under a new "
+                                    "number. It needs an operator's certificate.",
+                                    "--id 4"};
+    enum cli_exit code = cli_parse(self, &usage, argc, argv);
+    if (code != CLI_GO)
+        return code;
+
+    Kmw__ClusterRemove remove = KMW__CLUSTER_REMOVE__INIT;
+    Kmw__Request request = KMW__REQUEST__INIT;
+    remove.id = id;
+    request.op_case = KMW__REQUEST__OP_CLUSTER_REMOVE;
+    request.cluster_remove = &remove;
+
+    struct km_client *client = NULL;
+    Kmw__Reply *reply = NULL;
+    if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
+        return code;
+    if (standing_of(client, id) == ABSENT) {
+        km_log(KM_LOG_ERROR, "the cluster has no server %u; `keymoot cluster status` shows what it has", id);
+        code = CLI_REFUSED;
+        goto out;
+    }
+    code = cluster_ask(client, &request, false /* quiet */, &reply);
+    if (code == CLI_OK || (code != CLI_UNREACHABLE && standing_of(client, id) == ABSENT)) {
+        printf("server %u is no member any more\n", id);
+        code = CLI_OK;
+    }
+out:
+    if (reply != NULL)
+        kmw__reply__free_unpacked(reply, NULL);
+    km_client_free(client);
+    return code;
+}
