@@ -25,7 +25,11 @@ server_raft_sources = \
 	server/raft/crc32c.c server/raft/crc32c.h server/raft/disk_load.c server/raft/disk_load.h server/raft/disk_provision.c \
 	server/raft/disk_sqlite.c server/raft/disk_sqlite.h server/raft/disk_writer.c server/raft/disk_writer.h \
 	server/raft/folder.c server/raft/folder.h server/raft/mark.c server/raft/mark.h server/raft/sql.c server/raft/sql.def \
-	server/raft/sql.h server/raft/world_uv.c server/raft/world_uv.h
+	server/raft/sql.h server/raft/world_uv.c server/raft/world_uv.h \
+	server/raft/bytes.h server/raft/codec.c server/raft/codec.h server/raft/io.c server/raft/io.h server/raft/lease.c \
+	server/raft/lease.h server/raft/peer.c server/raft/peer.h server/raft/replica.c server/raft/replica_member.c \
+	server/raft/replica_peer.c server/raft/replica_private.h server/raft/replica_propose.c server/raft/replica_read.c \
+	server/raft/replica_wait.c
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h \

@@ -35,6 +35,8 @@ struct km_replica_conf {
     unsigned snapshot_threshold;    /* entries; default 8192 */
     unsigned snapshot_trailing;     /* entries; default 8192 */
     bool skip_boot_wait;            /* the first start after a bootstrap: no vote was ever given */
+    const struct km_member *peers;  /* a server that joins: whom to let in until it finds itself in a configuration */
+    size_t n_peers;
 };
 
 /* A member as libraft's address string carries it: "name;zone;client host:port;peer host:port". */
@@ -77,6 +79,11 @@ void km_replica_propose(struct km_replica *replica, Kml__Command *command, km_pr
 /* [worker] The same, waiting until `deadline_ms` from now (then KM_ERR_UNDECIDED). The result is the caller's to free. */
 enum km_err km_replica_change(struct km_replica *replica, Kml__Command *command, unsigned deadline_ms, uint64_t *ret_index,
                               Kml__Result **ret) KM_CHECKED;
+
+/* [worker] Waits until nothing that was revoked before this call can be used anywhere. Needed when a revoking command is not proposed but answered
+ * from its kept result (km_store_result): its first proposer may have fallen before the older grants ran out. Errors: KM_ERR_TIMEOUT, KM_ERR_UNDECIDED,
+ * KM_ERR_NOT_LEADER, KM_ERR_BUSY, KM_ERR_CLOSED: not known. */
+enum km_err km_replica_settle(struct km_replica *replica, unsigned deadline_ms) KM_CHECKED;
 
 /* [any] Asks the leader for its commit index (batched with others that ask) and calls `cb` on the loop thread once that much is applied here: what the store
  * says then is at least as new as the moment of this call. cb's result is NULL. */
