@@ -40,7 +40,7 @@ server_hsm_sources = \
 server_govern_sources = \
 	server/govern/access.c server/govern/access.h server/govern/audit.c server/govern/audit.h \
 	server/govern/audit_event.c server/govern/audit_event.h server/govern/audit_file.c server/govern/audit_file.h \
-	server/govern/gate.c server/govern/limits.c server/govern/limits.h server/govern/login.c server/govern/login.h
+	server/conf.c server/conf.h server/govern/gate.c server/govern/limits.c server/govern/limits.h server/govern/login.c server/govern/login.h
 
 server_service_sources = \
 	server/service/service.h server/service/template.h server/service/template.c \
@@ -50,3 +50,9 @@ server_service_sources = \
 	server/service/op_admin.c server/service/op_key.c server/service/op_login.c server/service/op_object.c \
 	server/service/op_token.c server/service/op_use.c server/service/operations.h server/service/pool.c \
 	server/service/pool.h server/service/service.c server/service/steward.c
+
+# server/ itself: the parts put together. Not in the library: main is the program's.
+sbin_PROGRAMS += keymootd
+keymootd_SOURCES = server/main.c server/dev.c server/dev.h server/dev_pki.c server/dev_token.c server/server.c server/server.h
+keymootd_LDADD = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS)
+EXTRA_DIST += conf/server.conf
