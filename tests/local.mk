@@ -3,12 +3,27 @@
 unit_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(RAFT_LIBS) $(UV_LIBS) $(SQLITE_LIBS) $(NNG_LIBS) $(SYSTEMD_LIBS) $(CMOCKA_LIBS)
 unit_programs =
 
-# --- server/hsm, server/service: keys and templates
+# --- tables, server/hsm, server/service/template: keys and what is said about them
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_builtin
+unit_programs += tests/unit/test_attr tests/unit/test_mech tests/unit/test_template tests/unit/test_builtin \
+	tests/unit/test_keycache tests/unit/test_master_key
 endif
+tests_unit_test_attr_SOURCES = tests/unit/test_attr.c tests/unit/unit.h
+tests_unit_test_attr_LDADD = $(unit_libs)
+tests_unit_test_mech_SOURCES = tests/unit/test_mech.c tests/unit/unit.h
+tests_unit_test_mech_LDADD = $(unit_libs)
+tests_unit_test_template_SOURCES = tests/unit/test_template.c tests/unit/tmpl.h
+tests_unit_test_template_LDADD = $(unit_libs)
 tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c tests/unit/tmpl.h
 tests_unit_test_builtin_LDADD = $(unit_libs)
+tests_unit_test_keycache_SOURCES = tests/unit/test_keycache.c tests/unit/unit.h
+tests_unit_test_keycache_LDADD = $(unit_libs)
+tests_unit_test_master_key_SOURCES = tests/unit/test_master_key.c tests/unit/unit.h
+tests_unit_test_master_key_LDADD = $(unit_libs)
+check_PROGRAMS += tests/fuzz/fuzz_template
+TESTS += tests/fuzz/fuzz_template
+tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c
+tests_fuzz_fuzz_template_LDADD = $(unit_libs)
 
 # --- common/: needs no server
 common_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
@@ -74,6 +89,15 @@ tests_unit_test_disk_crash_SOURCES = tests/unit/test_disk_crash.c $(disk_kit)
 tests_unit_test_disk_crash_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
+
+# --- server/raft: messages between servers, leases
+if HAVE_CMOCKA
+unit_programs += tests/unit/test_codec tests/unit/test_lease
+endif
+tests_unit_test_codec_SOURCES = tests/unit/test_codec.c
+tests_unit_test_codec_LDADD = $(unit_libs)
+tests_unit_test_lease_SOURCES = tests/unit/test_lease.c
+tests_unit_test_lease_LDADD = $(unit_libs)
 
 # --- module/: against a courier without a network
 module_libs = module/libkmmodule.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread

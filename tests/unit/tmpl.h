@@ -14,16 +14,29 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#define A_BOOL(type, v) {type, &(CK_BBOOL){v}, 1}
-#define A_ULONG(type, v) {type, &(CK_ULONG){v}, sizeof(CK_ULONG)}
-#define A_BYTES(type, p, n) {type, (void *)(p), n}
-#define A_STR(type, s) {type, (void *)(s), sizeof(s) - 1}
+#define A_BOOL(type, v)                                                                                                \
+    {                                                                                                                  \
+        type, &(CK_BBOOL){v}, 1                                                                                        \
+    }
+#define A_ULONG(type, v)                                                                                               \
+    {                                                                                                                  \
+        type, &(CK_ULONG){v}, sizeof(CK_ULONG)                                                                         \
+    }
+#define A_BYTES(type, p, n)                                                                                            \
+    {                                                                                                                  \
+        type, (void *)(p), n                                                                                           \
+    }
+#define A_STR(type, s)                                                                                                 \
+    {                                                                                                                  \
+        type, (void *)(s), sizeof(s) - 1                                                                               \
+    }
 
 #define P256_OID "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 #define P384_OID "\x06\x05\x2b\x81\x04\x00\x22"
 #define P521_OID "\x06\x05\x2b\x81\x04\x00\x23"
 
-#define TMPL(...) tmpl((const CK_ATTRIBUTE[]){__VA_ARGS__}, sizeof((const CK_ATTRIBUTE[]){__VA_ARGS__}) / sizeof(CK_ATTRIBUTE))
+#define TMPL(...)                                                                                                      \
+    tmpl((const CK_ATTRIBUTE[]){__VA_ARGS__}, sizeof((const CK_ATTRIBUTE[]){__VA_ARGS__}) / sizeof(CK_ATTRIBUTE))
 
 static inline Kmw__Template *tmpl(const CK_ATTRIBUTE *attrs, size_t n)
 {
@@ -35,8 +48,8 @@ static inline Kmw__Template *tmpl(const CK_ATTRIBUTE *attrs, size_t n)
 }
 
 /* What km_template_new answers; the head in `*ret_head` if it is not NULL. Frees the template. */
-static inline CK_RV new_head(Kmw__Template *t, enum km_template_phase phase, CK_MECHANISM_TYPE mech, CK_OBJECT_CLASS class,
-                             Kml__Head **ret_head, Kml__Attr ***ret_secrets, size_t *ret_n)
+static inline CK_RV new_head(Kmw__Template *t, enum km_template_phase phase, CK_MECHANISM_TYPE mech,
+                             CK_OBJECT_CLASS class, Kml__Head **ret_head, Kml__Attr ***ret_secrets, size_t *ret_n)
 {
     Kml__Head *head = NULL;
     Kml__Attr **secrets = NULL;
