@@ -43,6 +43,32 @@ static enum km_flow answer(struct km_call *call, const Kml__Result *result)
     return result->rv == CKR_OK ? call->row->reply(call, result) : km_call_rv(call, result->rv, result->reason);
 }
 
+/* Whether the change took something away that older grants of other servers may still let through. */
+static bool does_revoke(const struct km_call *call)
+{
+    switch (call->in->op_case) {
+    case KMW__REQUEST__OP_TOKEN_INIT:
+    case KMW__REQUEST__OP_PIN_INIT:
+    case KMW__REQUEST__OP_PIN_SET:
+    case KMW__REQUEST__OP_OBJECT_DESTROY:
+    case KMW__REQUEST__OP_OBJECT_SET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A first proposer that fell after the commit may not have waited for the older grants to run out. */
+static enum km_flow settle(struct km_call *call)
+{
+    if (!does_revoke(call))
+        return KM_FLOW_GO;
+    enum km_err err = km_replica_settle(call->service->replica, km_call_left_ms(call));
+    return err ? km_call_err(call, err == KM_ERR_TIMEOUT ? KM_ERR_UNDECIDED : err,
+                             "waiting for the change to hold everywhere")
+               : KM_FLOW_GO;
+}
+
 enum km_flow km_change_replay(struct km_call *call)
 {
     Kml__Result *result = NULL;
@@ -65,7 +91,9 @@ enum km_flow km_change_replay(struct km_call *call)
                           "this change's session is unknown or expired, or its number was used otherwise");
     if (err)
         return km_call_err(call, err, "looking up the change");
-    enum km_flow flow = answer(call, result);
+    enum km_flow flow = result->rv == CKR_OK ? settle(call) : KM_FLOW_GO;
+    if (flow == KM_FLOW_GO)
+        flow = answer(call, result);
     kml__result__free_unpacked(result, NULL);
     return flow;
 }
