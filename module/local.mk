@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # keymoot-pkcs11.so: no threads, no shared libraries but libc (design D1, D3). The objects are a library of their own, so that the unit tests
-# link the same ones.
+# link the same ones; hence --exclude-libs by name (ALL would hide our own archive, C_* and all).
 noinst_LTLIBRARIES += module/libkmmodule.la
 module_libkmmodule_la_SOURCES = \
 	module/attribute.c module/cipher.c module/cipher.h module/decrypt.c module/digest.c module/encrypt.c module/find.c \
@@ -9,10 +9,10 @@ module_libkmmodule_la_SOURCES = \
 	module/process.c module/process.h module/random.c module/remote.c module/remote.h module/session.c \
 	module/session_object.c module/session_object.h module/sign.c module/slot.c module/text.h module/token.c module/verify.c
 
-EXTRA_LTLIBRARIES += keymoot-pkcs11.la
+pkglib_LTLIBRARIES += keymoot-pkcs11.la
 keymoot_pkcs11_la_SOURCES =
 keymoot_pkcs11_la_LIBADD = module/libkmmodule.la common/libkmcommon.la $(MODULE_LIBS)
 keymoot_pkcs11_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared \
-	-Wl,--version-script=$(top_srcdir)/module/keymoot-pkcs11.map -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-z,defs
+	-Wl,--version-script=$(top_srcdir)/module/keymoot-pkcs11.map -Wl,--exclude-libs,libssl.a:libcrypto.a:libprotobuf-c.a -Wl,-z,nodelete -Wl,-z,defs
 keymoot_pkcs11_la_DEPENDENCIES = module/libkmmodule.la common/libkmcommon.la module/keymoot-pkcs11.map
 EXTRA_DIST += module/keymoot-pkcs11.map

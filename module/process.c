@@ -45,7 +45,7 @@ void km_unlock(void)
     pthread_mutex_unlock(&lock);
 }
 
-int64_t km_now_ms(void)
+int64_t km_boot_ms(void)
 {
     struct timespec now;
 
@@ -198,8 +198,8 @@ CK_RV km_login_set(struct km_token *token, CK_USER_TYPE user, const Kmw__LoginRe
         .user = user,
         .ticket = ticket,
         .ticket_len = reply->ticket.len,
-        .issued_ms = km_now_ms(),
-        .expires_ms = km_now_ms() + (int64_t)reply->expires_ms,
+        .issued_ms = km_boot_ms(),
+        .expires_ms = km_boot_ms() + (int64_t)reply->expires_ms,
     };
     return CKR_OK;
 }
@@ -280,7 +280,7 @@ static CK_RV merge(Kmw__TokenListReply *list)
         token->is_listed = true;
     }
     qsort(km_process.tokens, km_process.n_tokens, sizeof(struct km_token *), compare_tokens);
-    km_process.listed_ms = km_now_ms();
+    km_process.listed_ms = km_boot_ms();
     return CKR_OK;
 }
 
@@ -289,7 +289,7 @@ static bool is_listed_since(int64_t age_ms)
     bool is_young;
 
     km_lock();
-    is_young = km_process.listed_ms != INT64_MIN && km_now_ms() - km_process.listed_ms < age_ms;
+    is_young = km_process.listed_ms != INT64_MIN && km_boot_ms() - km_process.listed_ms < age_ms;
     km_unlock();
     return is_young;
 }

@@ -26,7 +26,7 @@ struct km_login {
     CK_USER_TYPE user; /* CKU_SO, CKU_USER or KM_LOGIN_NONE */
     uint8_t *ticket;
     size_t ticket_len;
-    int64_t issued_ms, expires_ms; /* km_now_ms */
+    int64_t issued_ms, expires_ms; /* km_boot_ms */
 };
 
 /* One slot with the token in it. Lives until the process ends; guarded by km_lock, except `slot` and `id` once an
@@ -55,7 +55,7 @@ void km_lock(void);
 void km_unlock(void);
 
 /* Milliseconds of a clock that goes on while the machine sleeps. */
-int64_t km_now_ms(void);
+int64_t km_boot_ms(void);
 
 /* Every C_ function's first step: notices a fork. Returns CKR_CRYPTOKI_NOT_INITIALIZED when that is so. */
 CK_RV km_process_enter(void);

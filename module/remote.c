@@ -79,7 +79,7 @@ static void note_version(struct km_token *token, uint64_t version)
     km_lock();
     if (version >= token->version) {
         token->version = version;
-        token->version_ms = km_now_ms();
+        token->version_ms = km_boot_ms();
     }
     km_unlock();
 }
@@ -119,7 +119,7 @@ static CK_RV copy_ticket(struct km_token *token, struct km_buffer *ret, CK_USER_
     km_lock();
     *ret_user = token->login.user;
     *ret_is_old = token->login.user != KM_LOGIN_NONE &&
-                  km_now_ms() > token->login.issued_ms + (token->login.expires_ms - token->login.issued_ms) / 2;
+                  km_boot_ms() > token->login.issued_ms + (token->login.expires_ms - token->login.issued_ms) / 2;
     rv = km_buffer_add(ret, token->login.ticket, token->login.ticket_len, SIZE_MAX);
     km_unlock();
     return rv;
@@ -212,7 +212,7 @@ static CK_RV register_client(struct km_token *token)
         changes.session = reply->client_register->session;
         changes.window = window < 1 ? 1 : window > WINDOW_MAX ? WINDOW_MAX : window;
         changes.ttl_ms = (int64_t)reply->client_register->ttl_ms;
-        changes.used_ms = km_now_ms();
+        changes.used_ms = km_boot_ms();
         changes.next = 1;
         changes.acked = 0;
         memset(changes.is_done, 0, sizeof(changes.is_done));
@@ -226,7 +226,7 @@ static CK_RV register_client(struct km_token *token)
 /* A registration that might expire while a request is being retried is given up before it is used. */
 static bool is_registered(void)
 {
-    return changes.session != 0 && (changes.ttl_ms == 0 || km_now_ms() - changes.used_ms < changes.ttl_ms / 2);
+    return changes.session != 0 && (changes.ttl_ms == 0 || km_boot_ms() - changes.used_ms < changes.ttl_ms / 2);
 }
 
 /* The next number, waiting while the window is full. */
@@ -254,7 +254,7 @@ static CK_RV begin_change(Kmw__Change *change)
     change->session = changes.session;
     change->number = changes.next++;
     change->acked = changes.acked;
-    changes.used_ms = km_now_ms();
+    changes.used_ms = km_boot_ms();
     pthread_mutex_unlock(&changes.lock);
     return CKR_OK;
 }
@@ -411,7 +411,7 @@ CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool m
     is_hidden = object->is_private && token->login.user != CKU_USER;
     if (!is_hidden && object->view != NULL &&
         (object->session != 0 || may_be_stale ||
-         (object->view->token_version == token->version && km_now_ms() - token->version_ms < KM_VIEW_FRESH_MS))) {
+         (object->view->token_version == token->version && km_boot_ms() - token->version_ms < KM_VIEW_FRESH_MS))) {
         *ret = km_view_ref(object->view);
         km_unlock();
         return CKR_OK;

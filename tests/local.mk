@@ -129,6 +129,21 @@ tests_unit_test_sp_LDADD = $(net_libs)
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
+# --- module/: as a program loads it. tests/loop/run starts a server for the programs; exports looks at the file
+loop_kit = tests/loop/loop.c tests/loop/loop.h
+loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
+if HAVE_CMOCKA
+check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_fork
+endif
+tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
+tests_loop_test_module_LDADD = $(loop_libs)
+tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
+tests_loop_test_module_use_LDADD = $(loop_libs)
+tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
+tests_loop_test_module_fork_LDADD = $(loop_libs)
+dist_check_SCRIPTS += tests/loop/exports
+TESTS += tests/loop/exports
+
 # --- programs that the shell tests use: built by `make`, so that a test can be run by hand at once
 noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply tests/cluster/stranger
 tests_bench_keymoot_bench_SOURCES = tests/bench/keymoot-bench.c

@@ -6,6 +6,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 struct fake fake;
@@ -310,7 +311,19 @@ void km_client_disconnect(struct km_client *c)
     fake.n_disconnects++;
 }
 
-enum km_err km_client_call(struct km_client *c, Kmw__Request *request, bool is_retryable, Kmw__Reply **ret)
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held over a fork */
+
+static void take_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void give_lock(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static enum km_err answer(const Kmw__Request *request, Kmw__Reply **ret)
 {
     Kmw__Reply *reply, *made = calloc(1, sizeof(*made));
     Kmw__Request *received;
@@ -318,8 +331,6 @@ enum km_err km_client_call(struct km_client *c, Kmw__Request *request, bool is_r
     size_t len = kmw__request__get_packed_size(request);
     uint8_t *packed = malloc(len + 1);
 
-    (void)c;
-    (void)is_retryable;
     fake.failure = KM_OK;
     fake.n_calls++;
     fake.calls[request->op_case]++;
@@ -346,6 +357,18 @@ enum km_err km_client_call(struct km_client *c, Kmw__Request *request, bool is_r
     return err;
 }
 
+enum km_err km_client_call(struct km_client *c, Kmw__Request *request, bool is_retryable, Kmw__Reply **ret)
+{
+    enum km_err err;
+
+    (void)c;
+    (void)is_retryable;
+    take_lock();
+    err = answer(request, ret);
+    give_lock();
+    return err;
+}
+
 /* --- for tests --- */
 
 void fake_start(void)
@@ -361,6 +384,7 @@ void fake_start(void)
         ec = EVP_EC_gen("P-256");
         EVP_PKEY_get_octet_string_param(ec, "pub", ec_point + 2, 65, &len);
         assert_int_equal(len, 65);
+        pthread_atfork(take_lock, give_lock, give_lock);
     }
     assert_int_equal(C_Initialize(NULL), CKR_OK);
 }

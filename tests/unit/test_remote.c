@@ -4,6 +4,7 @@
 #include "../../module/process.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,7 +238,7 @@ static void a_child_goes_on_as_it_likes(void **state)
     assert_int_equal(state_of(session), CKS_RW_USER_FUNCTIONS);
 }
 
-static volatile bool stop_hammering;
+static atomic_bool stop_hammering;
 
 static void *hammer(void *arg)
 {
