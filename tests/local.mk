@@ -60,7 +60,7 @@ dist_check_SCRIPTS += tests/cli/test_cli.sh
 # --- server/raft/: the store
 store_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_store tests/unit/test_store_client tests/unit/test_store_find tests/unit/test_store_snapshot tests/fuzz/fuzz_store
+unit_programs += tests/unit/test_store tests/unit/test_store_client tests/unit/test_store_find tests/unit/test_store_memory tests/unit/test_store_snapshot tests/fuzz/fuzz_store
 endif
 tests_unit_test_store_SOURCES = tests/unit/test_store.c tests/unit/store_fixture.c tests/unit/store_fixture.h
 tests_unit_test_store_LDADD = $(store_libs)
@@ -70,6 +70,9 @@ tests_unit_test_store_client_SOURCES = tests/unit/test_store_client.c tests/unit
 tests_unit_test_store_client_LDADD = $(store_libs)
 tests_unit_test_store_find_SOURCES = tests/unit/test_store_find.c tests/unit/store_fixture.c
 tests_unit_test_store_find_LDADD = $(store_libs)
+tests_unit_test_store_memory_SOURCES = tests/unit/test_store_memory.c tests/unit/store_fixture.c
+tests_unit_test_store_memory_LDADD = $(store_libs)
+tests_unit_test_store_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc,--wrap=realloc
 tests_unit_test_store_snapshot_SOURCES = tests/unit/test_store_snapshot.c tests/unit/store_fixture.c
 tests_unit_test_store_snapshot_LDADD = $(store_libs)
 

@@ -375,6 +375,10 @@ static void heads_are_checked(void **state)
     memcpy(bytes + good.len, "\x28\x03", 2); /* class said twice: another reader might take the first */
     assert_int_equal(create_raw(f, bytes, good.len + 2), CKR_FUNCTION_REJECTED);
 
+    memcpy(bytes, good.data + 18, good.len - 18);
+    memcpy(bytes + good.len - 18, good.data, 18); /* the id last: the same size, another order */
+    assert_int_equal(create_raw(f, bytes, good.len), CKR_FUNCTION_REJECTED);
+
     Kml__Attr *swap = head->attrs[0];
     head->attrs[0] = head->attrs[1];
     head->attrs[1] = swap;

@@ -152,6 +152,7 @@ static void the_window_is_bounded(void **state)
     /* the window is full: number 1 would lose its own result at once */
     assert_int_equal(rv_of(change(f, (struct asker){asker.session, 1, 0, 0xaa, ALICE})), CKR_DEVICE_ERROR);
     assert_int_equal(rv_of(change(f, (struct asker){asker.session, 1000, 0, 0xaa, ALICE})), CKR_OK);
+    assert_int_equal(km_client_find(f->store->state, asker.session)->floor, 2);
     assert_int_equal(result_of(f, asker.session, 2, ALICE, 0xaa), KM_ERR_DENIED);
     assert_int_equal(rv_of(change(f, (struct asker){asker.session, 2, 0, 0xaa, ALICE})), CKR_DEVICE_ERROR);
     assert_int_equal(result_of(f, asker.session, 3, ALICE, 0xaa), KM_OK);

@@ -317,6 +317,12 @@ static void snapshots_from_the_future_and_nonsense_are_refused(void **state)
     assert_int_equal(km_store_snapshot(log->f.store, &data, &len), KM_OK);
     Kml__Snapshot *snapshot = kml__snapshot__unpack(NULL, len - 6, data + 6);
     assert_int_equal(restore_message(snapshot), KM_OK);
+    uint8_t *twice = malloc(len + 3);
+    assert_true(data[8] == 0x10 && data[9] >= 0x80 && data[10] < 0x80); /* the index in three bytes */
+    memcpy(twice, data, 11);
+    memcpy(twice + 11, data + 8, len - 8); /* said twice */
+    assert_int_equal(km_store_restore(log->f.store, twice, len + 3), KM_ERR_CORRUPT);
+    free(twice);
     snapshot->version = KM_SNAPSHOT_VERSION + 1;
     assert_int_equal(restore_message(snapshot), KM_ERR_VERSION);
     snapshot->version = KM_SNAPSHOT_VERSION;
