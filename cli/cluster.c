@@ -8,23 +8,26 @@
 #include "../common/cryptoki.h"
 #include "../common/log.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STANDARD_CONFIG "/etc/keymoot/client.conf"
 #define MESSAGE_LEN 1024
 
 static const struct {
     CK_RV rv;
+    enum cli_exit code;
     const char *name, *advice;
 } refusals[] = {
-    {CKR_ACTION_PROHIBITED, "CKR_ACTION_PROHIBITED",
+    {CKR_ACTION_PROHIBITED, CLI_REFUSED, "CKR_ACTION_PROHIBITED",
      "; use an identity that may (operators: `keymoot pki issue --role operator`)"},
-    {CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD", ""},
-    {CKR_FUNCTION_NOT_SUPPORTED, "CKR_FUNCTION_NOT_SUPPORTED", "; is the server older than this command?"},
-    {CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED", ""},
-    {CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR", "; `keymoot cluster status` shows the servers"},
-    {CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", ""},
+    {CKR_ARGUMENTS_BAD, CLI_REFUSED, "CKR_ARGUMENTS_BAD", ""},
+    {CKR_FUNCTION_NOT_SUPPORTED, CLI_REFUSED, "CKR_FUNCTION_NOT_SUPPORTED", "; is the server older than this command?"},
+    {CKR_FUNCTION_FAILED, CLI_REFUSED, "CKR_FUNCTION_FAILED", ""},
+    {CKR_DEVICE_ERROR, CLI_UNREACHABLE, "CKR_DEVICE_ERROR", "; `keymoot cluster status` shows the servers"},
+    {CKR_GENERAL_ERROR, CLI_REFUSED, "CKR_GENERAL_ERROR", ""},
 };
 
 static const struct {
@@ -69,45 +72,58 @@ enum cli_exit cluster_open(const char *config, unsigned deadline_s, struct km_cl
     return CLI_OK;
 }
 
-static enum cli_exit report_failure(enum km_err err, bool is_quiet)
+/* To the caller's buffer, or to the log. */
+__attribute__((format(printf, 2, 3))) static void explain(char *ret_why, const char *format, ...)
+{
+    char why[CLUSTER_WHY_LEN];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof(why), format, args);
+    va_end(args);
+    if (ret_why != NULL)
+        memcpy(ret_why, why, sizeof(why));
+    else
+        km_log(KM_LOG_ERROR, "%s", why);
+}
+
+static enum cli_exit report_failure(enum km_err err, char *ret_why)
 {
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
         if (failures[i].err != err)
             continue;
-        if (!is_quiet)
-            km_log(KM_LOG_ERROR, "the cluster did not answer: %s; %s", km_err_text(err), failures[i].advice);
+        explain(ret_why, "the cluster did not answer: %s; %s", km_err_text(err), failures[i].advice);
         return failures[i].code;
     }
-    if (!is_quiet)
-        km_log(KM_LOG_ERROR, "the cluster could not be asked: %s", km_err_text(err));
+    explain(ret_why, "the cluster could not be asked: %s", km_err_text(err));
     return CLI_FAILED;
 }
 
-static enum cli_exit report_refusal(const Kmw__Reply *reply, bool is_quiet)
+static enum cli_exit report_refusal(const Kmw__Reply *reply, char *ret_why)
 {
     char name[32];
     const char *advice = "";
+    enum cli_exit code = CLI_REFUSED;
     snprintf(name, sizeof(name), "CKR 0x%lx", (unsigned long)reply->rv);
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (refusals[i].rv == reply->rv) {
             snprintf(name, sizeof(name), "%s", refusals[i].name);
             advice = refusals[i].advice;
+            code = refusals[i].code;
         }
     }
-    if (!is_quiet)
-        km_log(KM_LOG_ERROR, "the cluster refused: %s (%s)%s",
-               reply->reason[0] != '\0' ? reply->reason : "no reason given", name, advice);
-    return CLI_REFUSED;
+    explain(ret_why, "the cluster %s: %.300s (%s)%s", code == CLI_REFUSED ? "refused" : "could not",
+            reply->reason[0] != '\0' ? reply->reason : "no reason given", name, advice);
+    return code;
 }
 
-enum cli_exit cluster_ask(struct km_client *client, Kmw__Request *request, bool is_quiet, Kmw__Reply **ret)
+enum cli_exit cluster_ask(struct km_client *client, Kmw__Request *request, char *ret_why, Kmw__Reply **ret)
 {
     Kmw__Reply *reply = NULL;
     enum km_err err = km_client_call(client, request, true /* retryable */, &reply);
     if (err != KM_OK)
-        return report_failure(err, is_quiet);
+        return report_failure(err, ret_why);
     if (reply->rv != CKR_OK) {
-        enum cli_exit code = report_refusal(reply, is_quiet);
+        enum cli_exit code = report_refusal(reply, ret_why);
         kmw__reply__free_unpacked(reply, NULL);
         return code;
     }
@@ -115,14 +131,14 @@ enum cli_exit cluster_ask(struct km_client *client, Kmw__Request *request, bool 
     return CLI_OK;
 }
 
-enum cli_exit cluster_ask_status(struct km_client *client, bool is_quiet, Kmw__Reply **ret)
+enum cli_exit cluster_ask_status(struct km_client *client, Kmw__Reply **ret)
 {
     Kmw__Request request = KMW__REQUEST__INIT;
     Kmw__ClusterStatus status = KMW__CLUSTER_STATUS__INIT;
     Kmw__Reply *reply = NULL;
     request.op_case = KMW__REQUEST__OP_CLUSTER_STATUS;
     request.cluster_status = &status;
-    enum cli_exit code = cluster_ask(client, &request, is_quiet, &reply);
+    enum cli_exit code = cluster_ask(client, &request, NULL, &reply);
     if (code != CLI_OK)
         return code;
     if (reply->result_case != KMW__REPLY__RESULT_CLUSTER_STATUS || reply->cluster_status == NULL) {
@@ -132,6 +148,54 @@ enum cli_exit cluster_ask_status(struct km_client *client, bool is_quiet, Kmw__R
     }
     *ret = reply;
     return CLI_OK;
+}
+
+static enum cli_exit ask_standing(struct km_client *client, cluster_standing_fn standing, const void *arg,
+                                  enum cluster_standing *ret)
+{
+    Kmw__Reply *reply = NULL;
+    enum cli_exit code = cluster_ask_status(client, &reply);
+    if (code != CLI_OK)
+        return code;
+    *ret = standing(reply->cluster_status, arg);
+    kmw__reply__free_unpacked(reply, NULL);
+    return CLI_OK;
+}
+
+static time_t now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec;
+}
+
+enum cli_exit cluster_settle(struct km_client *client, Kmw__Request *request, unsigned deadline_s,
+                             cluster_standing_fn standing, const void *arg)
+{
+    const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+    const time_t end = now_s() + (time_t)deadline_s;
+    enum cluster_standing now;
+    for (;;) {
+        char why[CLUSTER_WHY_LEN];
+        Kmw__Reply *reply = NULL;
+        enum cli_exit asked = cluster_ask(client, request, why, &reply);
+        if (asked == CLI_OK) {
+            kmw__reply__free_unpacked(reply, NULL);
+            return CLI_OK;
+        }
+        enum cli_exit code = ask_standing(client, standing, arg, &now);
+        if (code != CLI_OK)
+            return code;
+        if (now == CLUSTER_DONE)
+            return CLI_OK;
+        /* A refusal of what has begun only says that it is not done yet; of what has not, it is meant. */
+        bool is_final = asked != CLI_UNREACHABLE && now != CLUSTER_PENDING;
+        if (is_final || now == CLUSTER_IMPOSSIBLE || now_s() >= end) {
+            km_log(KM_LOG_ERROR, "%s", why);
+            return asked;
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 const Kmw__Server *cluster_find(const Kmw__ClusterStatusReply *status, uint64_t id)

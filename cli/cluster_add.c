@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * keymoot cluster add: a server that was prepared with `cluster init --join` becomes a voter once it has caught up.
- * Whatever the answer was, or if there was none, the cluster's status decides what is reported: so the command can be
- * repeated.
+ * The cluster's status decides what is reported, so the command can be repeated.
  */
 #include "cluster.h"
 
@@ -14,17 +13,15 @@
 
 #define DEADLINE_S 60
 
-static bool is_done(struct km_client *client, const Kmw__Server *wanted)
+static enum cluster_standing standing(const Kmw__ClusterStatusReply *status, const void *arg)
 {
-    Kmw__Reply *reply = NULL;
-    if (cluster_ask_status(client, true /* quiet */, &reply) != CLI_OK)
-        return false;
-    const Kmw__Server *s = cluster_find(reply->cluster_status, wanted->id);
-    bool is_there = s != NULL && strcmp(s->name, wanted->name) == 0 && strcmp(s->zone, wanted->zone) == 0 &&
-                    strcmp(s->address, wanted->address) == 0 && strcmp(s->peer_address, wanted->peer_address) == 0 &&
-                    strcmp(s->role, "voter") == 0;
-    kmw__reply__free_unpacked(reply, NULL);
-    return is_there;
+    const Kmw__Server *wanted = arg, *s = cluster_find(status, wanted->id);
+    if (s == NULL)
+        return CLUSTER_NOT_BEGUN;
+    if (strcmp(s->name, wanted->name) != 0 || strcmp(s->zone, wanted->zone) != 0 ||
+        strcmp(s->address, wanted->address) != 0 || strcmp(s->peer_address, wanted->peer_address) != 0)
+        return CLUSTER_IMPOSSIBLE;
+    return strcmp(s->role, "voter") == 0 ? CLUSTER_DONE : CLUSTER_PENDING;
 }
 
 static bool is_name(const char *name)
@@ -101,18 +98,10 @@ enum cli_exit cli_cluster_add(const struct cli_command *self, int argc, char **a
     request.cluster_add = &add;
 
     struct km_client *client = NULL;
-    Kmw__Reply *reply = NULL;
-    if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
+    if ((code = cluster_open(config, deadline_s < CLUSTER_STEP_S ? deadline_s : CLUSTER_STEP_S, &client)) != CLI_OK)
         return code;
-    if (is_done(client, &server))
-        printf("server %s (%u) is a voter already\n", name, id);
-    else if ((code = cluster_ask(client, &request, false /* quiet */, &reply)) == CLI_OK ||
-             (code != CLI_UNREACHABLE && is_done(client, &server))) {
-        printf("server %s (%u) is a voter now\n", name, id);
-        code = CLI_OK;
-    }
-    if (reply != NULL)
-        kmw__reply__free_unpacked(reply, NULL);
+    if ((code = cluster_settle(client, &request, deadline_s, standing, &server)) == CLI_OK)
+        printf("server %s (%u) is a voter\n", name, id);
     km_client_free(client);
     return code;
 }

@@ -10,16 +10,9 @@
 
 #define DEADLINE_S 30
 
-enum standing { UNKNOWN, MEMBER, ABSENT };
-
-static enum standing standing_of(struct km_client *client, unsigned id)
+static enum cluster_standing standing(const Kmw__ClusterStatusReply *status, const void *arg)
 {
-    Kmw__Reply *reply = NULL;
-    if (cluster_ask_status(client, true /* quiet */, &reply) != CLI_OK)
-        return UNKNOWN;
-    enum standing standing = cluster_find(reply->cluster_status, id) != NULL ? MEMBER : ABSENT;
-    kmw__reply__free_unpacked(reply, NULL);
-    return standing;
+    return cluster_find(status, *(const unsigned *)arg) == NULL ? CLUSTER_DONE : CLUSTER_NOT_BEGUN;
 }
 
 enum cli_exit cli_cluster_remove(const struct cli_command *self, int argc, char **argv)
@@ -50,18 +43,17 @@ enum cli_exit cli_cluster_remove(const struct cli_command *self, int argc, char 
 
     struct km_client *client = NULL;
     Kmw__Reply *reply = NULL;
-    if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
+    if ((code = cluster_open(config, deadline_s < CLUSTER_STEP_S ? deadline_s : CLUSTER_STEP_S, &client)) != CLI_OK)
         return code;
-    if (standing_of(client, id) == ABSENT) {
+    if ((code = cluster_ask_status(client, &reply)) != CLI_OK)
+        goto out;
+    if (cluster_find(reply->cluster_status, id) == NULL) {
         km_log(KM_LOG_ERROR, "the cluster has no server %u; `keymoot cluster status` shows what it has", id);
         code = CLI_REFUSED;
         goto out;
     }
-    code = cluster_ask(client, &request, false /* quiet */, &reply);
-    if (code == CLI_OK || (code != CLI_UNREACHABLE && standing_of(client, id) == ABSENT)) {
+    if ((code = cluster_settle(client, &request, deadline_s, standing, &id)) == CLI_OK)
         printf("server %u is no member any more\n", id);
-        code = CLI_OK;
-    }
 out:
     if (reply != NULL)
         kmw__reply__free_unpacked(reply, NULL);

@@ -94,7 +94,7 @@ enum cli_exit cli_cluster_status(const struct cli_command *self, int argc, char 
     Kmw__Reply *reply = NULL;
     if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
         goto out;
-    if ((code = cluster_ask_status(client, false /* quiet */, &reply)) != CLI_OK)
+    if ((code = cluster_ask_status(client, &reply)) != CLI_OK)
         goto out;
     struct cli_table *table = cli_table_new("servers", columns, sizeof(columns) / sizeof(columns[0]), is_json);
     fill(table, reply->cluster_status);

@@ -94,7 +94,7 @@ enum cli_exit cli_token_list(const struct cli_command *self, int argc, char **ar
     Kmw__Reply *reply = NULL;
     if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
         return code;
-    if ((code = cluster_ask(client, &request, false /* quiet */, &reply)) != CLI_OK)
+    if ((code = cluster_ask(client, &request, NULL, &reply)) != CLI_OK)
         goto out;
     if (reply->result_case != KMW__REPLY__RESULT_TOKEN_LIST || reply->token_list == NULL) {
         km_log(KM_LOG_ERROR, "the server's answer is not the one to this question: is it another version?");
