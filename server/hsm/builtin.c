@@ -223,17 +223,7 @@ static enum km_backend_result builtin_reseal(struct km_backend *backend, const K
 static enum km_backend_result builtin_reveal(struct km_backend *backend, const Kml__Object *object,
                                              struct km_secret *ret)
 {
-    struct km_loaded *key = NULL;
-    enum km_err err = object->seal.len > 0 ? load(of(backend), object, &key) : KM_ERR_CORRUPT;
-    CK_RV rv;
-
-    if (err != KM_OK)
-        return result_of(err);
-    rv = km_key_reveal(key, ret);
-    km_loaded_release(key);
-    if (rv == CKR_OK)
-        return KM_BE_OK;
-    return rv == CKR_DEVICE_MEMORY ? KM_BE_NO_SPACE : KM_BE_UNSUPPORTED;
+    return result_of(unseal(of(backend), object, ret)); /* what is sealed is the template itself: keyform.c */
 }
 
 static km_use_fn *use_fn(const struct km_mech *mech)

@@ -78,7 +78,7 @@ typedef CK_RV km_use_fn(const struct km_crypto *crypto, struct km_loaded *key, c
 km_use_fn km_rsa_use, km_ec_use, km_aes_use, km_hmac_use;
 
 /* Makes a key for the heads of a template, or takes one in, and completes the heads with what follows from it. On success `*ret_secret` is
- * what goes into the seal: PKCS#8, or a secret key's value. Errors: the CKR_ of C_GenerateKey(Pair) and C_CreateObject. */
+ * what goes into the seal (keyform.c). Errors: the CKR_ of C_GenerateKey(Pair) and C_CreateObject. */
 CK_RV km_key_generate(const struct km_crypto *crypto, const struct km_mech *mech, Kml__Head *public_head, Kml__Head *head,
                       struct km_secret *ret_secret);
 CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
@@ -89,9 +89,10 @@ CK_RV km_rsa_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, E
 CK_RV km_ec_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret);
 /* Completes a secret key's head: CKA_VALUE_LEN, CKA_CHECK_VALUE. Errors: CKR_ATTRIBUTE_VALUE_INVALID (they are there and disagree), ... */
 CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret *value, Kml__Head *head);
-/* From what was sealed to a key that can be used. Errors: CKR_FUNCTION_FAILED, CKR_HOST_MEMORY. */
-CK_RV km_key_load(const Kml__Head *head, struct km_secret *secret, struct km_loaded **ret);
-/* Packed kmw.Template of the secret attributes. Errors: CKR_HOST_MEMORY, CKR_FUNCTION_FAILED. */
-CK_RV km_key_reveal(struct km_loaded *key, struct km_secret *ret);
+/* What goes into the seal: a packed kmw.Template of the secret attributes. Errors: CKR_DEVICE_MEMORY, CKR_FUNCTION_FAILED. */
+CK_RV km_key_encode(const EVP_PKEY *pkey, struct km_secret *ret);
+CK_RV km_value_encode(const struct km_secret *value, struct km_secret *ret);
+/* And back to a key that can be used. Errors: CKR_FUNCTION_FAILED, CKR_HOST_MEMORY. */
+CK_RV km_key_load(const Kml__Head *head, const struct km_secret *sealed, struct km_loaded **ret);
 
 #endif

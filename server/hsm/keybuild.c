@@ -132,20 +132,6 @@ static bool is_product(const struct rsa_numbers *r, BN_CTX *ctx)
     return is_one;
 }
 
-static EVP_PKEY *pkey_from(const char *type, OSSL_PARAM_BLD *bld)
-{
-    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    EVP_PKEY *pkey = NULL;
-
-    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEYPAIR, params) != 1)
-        pkey = NULL;
-    EVP_PKEY_CTX_free(ctx);
-    OSSL_PARAM_free(params);
-    return pkey;
-}
-
 static EVP_PKEY *rsa_from(const struct rsa_numbers *r)
 {
     OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
@@ -159,7 +145,7 @@ static EVP_PKEY *rsa_from(const struct rsa_numbers *r)
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT1, r->dp) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT2, r->dq) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_COEFFICIENT1, r->qinv))
-        pkey = pkey_from("RSA", bld);
+        pkey = km_pkey_from("RSA", EVP_PKEY_KEYPAIR, bld);
     OSSL_PARAM_BLD_free(bld);
     return pkey;
 }
@@ -253,7 +239,7 @@ CK_RV km_ec_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EV
     if (bld != NULL && OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curve->name, 0) &&
         OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * curve->len) &&
         OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, curve->len))
-        pkey = pkey_from("EC", bld);
+        pkey = km_pkey_from("EC", EVP_PKEY_KEYPAIR, bld);
     if (!is_sound(pkey))
         goto out;
     *ret = pkey;

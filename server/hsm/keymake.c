@@ -10,17 +10,12 @@
 #include "pubkey.h"
 
 #include <openssl/bn.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
-#include <openssl/x509.h>
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ATTRS_REVEALED_MAX 6
-#define NUMBER_MAX 1024 /* bytes */
 
 /* --- generating ----------------------------------------------------------------------------------------------------
  */
@@ -48,24 +43,6 @@ static EVP_PKEY *generate_ec(const Kml__Head *head)
     return curve != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve->name) : NULL;
 }
 
-/* Writes PKCS#8 into locked memory. */
-static CK_RV pkcs8_of(const EVP_PKEY *pkey, struct km_secret *ret)
-{
-    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
-    int len = info != NULL ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : -1;
-    unsigned char *p;
-    CK_RV rv = CKR_FUNCTION_FAILED;
-
-    if (len > 0)
-        rv = km_secret_new(ret, (size_t)len) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
-    if (rv == CKR_OK) {
-        p = ret->data;
-        i2d_PKCS8_PRIV_KEY_INFO(info, &p);
-    }
-    PKCS8_PRIV_KEY_INFO_free(info);
-    return rv;
-}
-
 static CK_RV generate_pair(const struct km_mech *mech, Kml__Head *public_head, Kml__Head *head,
                            struct km_secret *ret_secret)
 {
@@ -77,7 +54,7 @@ static CK_RV generate_pair(const struct km_mech *mech, Kml__Head *public_head, K
     if (rv == CKR_OK)
         rv = km_pubkey_describe(pkey, head);
     if (rv == CKR_OK)
-        rv = pkcs8_of(pkey, ret_secret);
+        rv = km_key_encode(pkey, ret_secret);
     EVP_PKEY_free(pkey);
     ERR_clear_error();
     return rv;
@@ -99,7 +76,7 @@ CK_RV km_key_generate(const struct km_crypto *crypto, const struct km_mech *mech
         return CKR_DEVICE_MEMORY;
     rv = RAND_priv_bytes(value.data, (int)len) == 1 ? km_secret_describe(crypto, &value, head) : CKR_FUNCTION_FAILED;
     if (rv == CKR_OK)
-        *ret_secret = km_secret_take(&value);
+        rv = km_value_encode(&value, ret_secret);
     km_secret_free(&value);
     return rv;
 }
@@ -175,7 +152,7 @@ static CK_RV import_secret(const struct km_crypto *crypto, Kml__Head *head, Kml_
     memcpy(value.data, given->value.data, given->value.len);
     rv = km_secret_describe(crypto, &value, head);
     if (rv == CKR_OK)
-        *ret_secret = km_secret_take(&value);
+        rv = km_value_encode(&value, ret_secret);
     km_secret_free(&value);
     return rv;
 }
@@ -194,126 +171,8 @@ CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *
     if (rv == CKR_OK)
         rv = km_pubkey_describe(pkey, head);
     if (rv == CKR_OK)
-        rv = pkcs8_of(pkey, ret_secret);
+        rv = km_key_encode(pkey, ret_secret);
     EVP_PKEY_free(pkey);
-    ERR_clear_error();
-    return rv;
-}
-
-/* --- loading and revealing -----------------------------------------------------------------------------------------
- */
-
-static EVP_PKEY *pkey_of(const struct km_secret *secret)
-{
-    const unsigned char *p = secret->data;
-    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &p, (long)secret->len);
-    EVP_PKEY *pkey = info != NULL ? EVP_PKCS82PKEY(info) : NULL;
-
-    PKCS8_PRIV_KEY_INFO_free(info);
-    return pkey;
-}
-
-CK_RV km_key_load(const Kml__Head *head, struct km_secret *secret, struct km_loaded **ret)
-{
-    struct km_loaded *key = km_loaded_new(head->class_, head->key_type);
-    const struct km_curve *curve;
-
-    if (key == NULL)
-        return CKR_HOST_MEMORY;
-    if (head->class_ == CKO_SECRET_KEY) {
-        key->len = secret->len;
-        key->raw = km_secret_take(secret);
-        *ret = key;
-        return CKR_OK;
-    }
-    key->pkey = pkey_of(secret);
-    ERR_clear_error();
-    if (key->pkey != NULL && head->key_type == CKK_RSA)
-        key->len = (size_t)EVP_PKEY_get_size(key->pkey);
-    else if (key->pkey != NULL && (curve = km_curve_of_pkey(key->pkey)) != NULL)
-        key->len = curve->len;
-    if (key->len == 0) {
-        km_loaded_release(key);
-        return CKR_FUNCTION_FAILED;
-    }
-    *ret = key;
-    return CKR_OK;
-}
-
-struct revealed {
-    Kmw__Attr attrs[ATTRS_REVEALED_MAX];
-    Kmw__Attr *list[ATTRS_REVEALED_MAX];
-    size_t n;
-    struct km_secret values; /* of all attributes, one after the other */
-    size_t used;
-};
-
-static bool add_number(struct revealed *r, const EVP_PKEY *pkey, const char *param, CK_ATTRIBUTE_TYPE type, size_t len)
-{
-    BIGNUM *number = NULL;
-    uint8_t *to = r->values.data + r->used;
-    int n;
-
-    if (EVP_PKEY_get_bn_param(pkey, param, &number) != 1)
-        return false;
-    if (len == 0)
-        len = (size_t)BN_num_bytes(number);
-    n = r->used + len <= r->values.len ? BN_bn2binpad(number, to, (int)len) : -1;
-    BN_clear_free(number);
-    if (n < 0)
-        return false;
-    kmw__attr__init(&r->attrs[r->n]);
-    r->attrs[r->n].type = type;
-    r->attrs[r->n].value = (ProtobufCBinaryData){len, to};
-    r->list[r->n] = &r->attrs[r->n];
-    r->n++;
-    r->used += len;
-    return true;
-}
-
-static bool collect(struct km_loaded *key, struct revealed *r)
-{
-    static const struct {
-        const char *param;
-        CK_ATTRIBUTE_TYPE type;
-    } rsa[] = {
-        {OSSL_PKEY_PARAM_RSA_D, CKA_PRIVATE_EXPONENT},   {OSSL_PKEY_PARAM_RSA_FACTOR1, CKA_PRIME_1},
-        {OSSL_PKEY_PARAM_RSA_FACTOR2, CKA_PRIME_2},      {OSSL_PKEY_PARAM_RSA_EXPONENT1, CKA_EXPONENT_1},
-        {OSSL_PKEY_PARAM_RSA_EXPONENT2, CKA_EXPONENT_2}, {OSSL_PKEY_PARAM_RSA_COEFFICIENT1, CKA_COEFFICIENT},
-    };
-
-    if (key->class == CKO_SECRET_KEY) {
-        kmw__attr__init(&r->attrs[0]);
-        r->attrs[0].type = CKA_VALUE;
-        r->attrs[0].value = (ProtobufCBinaryData){key->raw.len, key->raw.data};
-        r->list[r->n++] = &r->attrs[0];
-        return true;
-    }
-    if (key->key_type == CKK_EC)
-        return add_number(r, key->pkey, OSSL_PKEY_PARAM_PRIV_KEY, CKA_VALUE, key->len);
-    for (size_t i = 0; i < sizeof(rsa) / sizeof(rsa[0]); i++)
-        if (!add_number(r, key->pkey, rsa[i].param, rsa[i].type, 0))
-            return false;
-    return true;
-}
-
-CK_RV km_key_reveal(struct km_loaded *key, struct km_secret *ret)
-{
-    struct revealed r = {.n = 0};
-    Kmw__Template t = KMW__TEMPLATE__INIT;
-    CK_RV rv = CKR_FUNCTION_FAILED;
-
-    if (km_secret_new(&r.values, ATTRS_REVEALED_MAX * NUMBER_MAX) != KM_OK)
-        return CKR_DEVICE_MEMORY;
-    if (!collect(key, &r))
-        goto out;
-    t.attrs = r.list;
-    t.n_attrs = r.n;
-    rv = km_secret_new(ret, kmw__template__get_packed_size(&t)) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
-    if (rv == CKR_OK)
-        kmw__template__pack(&t, ret->data);
-out:
-    km_secret_free(&r.values);
     ERR_clear_error();
     return rv;
 }

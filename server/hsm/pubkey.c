@@ -11,7 +11,6 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/param_build.h>
 #include <openssl/x509.h>
 
 #include <stdlib.h>
@@ -61,22 +60,22 @@ const struct km_curve *km_curve_of_pkey(const EVP_PKEY *pkey)
     return NULL;
 }
 
-/* --- attributes to a key -------------------------------------------------------------------------------------------
- */
-
-static EVP_PKEY *pkey_from(const char *type, OSSL_PARAM_BLD *bld)
+EVP_PKEY *km_pkey_from(const char *type, int selection, OSSL_PARAM_BLD *bld)
 {
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
     EVP_PKEY *pkey = NULL;
 
     if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1)
         pkey = NULL;
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
     return pkey;
 }
+
+/* --- attributes to a key -------------------------------------------------------------------------------------------
+ */
 
 static CK_RV load_rsa(const Kml__Head *head, EVP_PKEY **ret)
 {
@@ -108,7 +107,7 @@ static CK_RV load_rsa(const Kml__Head *head, EVP_PKEY **ret)
         rv = CKR_HOST_MEMORY;
         goto out;
     }
-    *ret = pkey_from("RSA", bld);
+    *ret = km_pkey_from("RSA", EVP_PKEY_PUBLIC_KEY, bld);
     if (*ret == NULL)
         rv = CKR_FUNCTION_FAILED;
 out:
@@ -162,7 +161,7 @@ static CK_RV load_ec(const Kml__Head *head, EVP_PKEY **ret)
         rv = CKR_HOST_MEMORY;
         goto out;
     }
-    pkey = pkey_from("EC", bld);
+    pkey = km_pkey_from("EC", EVP_PKEY_PUBLIC_KEY, bld);
     check = pkey != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
     if (check == NULL || EVP_PKEY_public_check(check) != 1) {
         rv = CKR_ATTRIBUTE_VALUE_INVALID;

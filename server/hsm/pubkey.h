@@ -11,6 +11,7 @@
 #include "../raft/log.pb-c.h"
 
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 
 #include <stddef.h>
 
@@ -29,6 +30,9 @@ const struct km_curve *km_curve_by_params(const uint8_t *params, size_t len);
 const struct km_curve *km_curve_of(const Kml__Head *head);
 /* The curve of an OpenSSL key, or NULL. */
 const struct km_curve *km_curve_of_pkey(const EVP_PKEY *pkey);
+
+/* A key ("RSA", "EC") of the parts in `bld`; `selection` is EVP_PKEY_PUBLIC_KEY or EVP_PKEY_KEYPAIR. NULL when OpenSSL does not take them. */
+EVP_PKEY *km_pkey_from(const char *type, int selection, OSSL_PARAM_BLD *bld);
 
 /* The public key that the head of a public (or private) key describes, checked to be valid. The caller frees. Errors: CKR_TEMPLATE_INCOMPLETE,
  * CKR_CURVE_NOT_SUPPORTED, CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE, CKR_KEY_TYPE_INCONSISTENT, CKR_FUNCTION_FAILED. */

@@ -4,7 +4,7 @@
  *
  *     byte 0       format, 1
  *     byte 1..32   salt, fresh for each seal
- *     ...          AES-256-GCM of the secret
+ *     ...          AES-256-GCM of the secret: a packed kmw.Template of the secret attributes
  *     last 16      tag
  *
  * Key and IV are HKDF-SHA-256(master key, salt, "keymoot seal v1"); associated data are the format byte and the packed head. A fresh salt
