@@ -233,6 +233,7 @@ int km_guests_open(struct peers *p, const char *address)
     /* ADD_PRE, since a message can arrive before ADD_POST. */
     if ((rv = nng_rep0_open_raw(&p->listener)) != 0 || (rv = nng_aio_alloc(&p->recv_aio, on_guest_recv, p)) != 0 ||
         (rv = nng_socket_set_size(p->listener, NNG_OPT_RECVMAXSZ, KM_FRAME_MAX + 64)) != 0 ||
+        (rv = nng_socket_set_int(p->listener, NNG_OPT_SENDBUF, SEND_QUEUE)) != 0 ||
         (rv = nng_pipe_notify(p->listener, NNG_PIPE_EV_ADD_PRE, on_guest_pipe, p)) != 0 ||
         (rv = nng_pipe_notify(p->listener, NNG_PIPE_EV_REM_POST, on_guest_pipe, p)) != 0 ||
         (rv = nng_listen(p->listener, url, NULL, 0)) != 0) {

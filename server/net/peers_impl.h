@@ -15,6 +15,7 @@ enum {
     HELLO_LEN = 9, /* format version, server id */
     HELLO_VERSION = 1,
     LEN_LEN = 4, /* before each message */
+    SEND_QUEUE = 256, /* answers; without it nng drops the second of two that come at the same moment */
     TICK_MS = 250,
     HANDSHAKE_MS = 5000,
     SILENCE_MS = 2000, /* no answer to pings: the connection is dead, whatever TCP thinks */
