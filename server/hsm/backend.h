@@ -65,8 +65,8 @@ struct km_backend {
     const struct km_backend_ops *ops;
 };
 
-/* How long a use takes: long ones go to workers instead of being done in the network callback. */
-bool km_mech_is_slow(const struct km_mech *mech, Kmw__Use__Operation operation, size_t data_len);
+/* How long a use takes with such a key: long ones go to workers instead of being done in the network callback. */
+bool km_mech_is_slow(const struct km_mech *mech, const Kml__Head *head, Kmw__Use__Operation operation, size_t data_len);
 
 /* The built-in back end. `master_key` is 32 bytes, taken. AES-256-GCM with a key derived per seal: HKDF-SHA-256 (master key, fresh 256-bit salt), head as associated data.
  * Errors: KM_ERR_NOMEM, KM_ERR_CRYPTO. */

@@ -433,11 +433,11 @@ enum km_err km_builtin_open(struct km_secret *master_key, struct km_backend **re
     return KM_OK;
 }
 
-bool km_mech_is_slow(const struct km_mech *mech, Kmw__Use__Operation operation, size_t data_len)
+/* P-256 has assembly of its own in OpenSSL; the other curves take longer than RSA-2048. */
+bool km_mech_is_slow(const struct km_mech *mech, const Kml__Head *head, Kmw__Use__Operation operation, size_t data_len)
 {
     bool is_private = operation == KMW__USE__OPERATION__SIGN || operation == KMW__USE__OPERATION__DECRYPT;
+    const struct km_curve *curve = mech->key_type == CKK_EC ? km_curve_of(head) : NULL;
 
-    if ((mech->flags & (CKF_GENERATE | CKF_GENERATE_KEY_PAIR)) != 0)
-        return mech->key_type == CKK_RSA;
-    return data_len > SLOW_LEN || (is_private && mech->key_type == CKK_RSA);
+    return data_len > SLOW_LEN || (is_private && mech->key_type == CKK_RSA) || (curve != NULL && curve->bits > 256);
 }

@@ -66,7 +66,7 @@ enum km_flow km_op_use(struct km_call *call)
     flow = prove_context(call, held->head);
     if (flow != KM_FLOW_GO)
         return flow;
-    if (call->patience < KM_PATIENCE_COMPUTE && km_mech_is_slow(mech, use->operation, use->data.len))
+    if (call->patience < KM_PATIENCE_COMPUTE && km_mech_is_slow(mech, held->head, use->operation, use->data.len))
         return KM_FLOW_COMPUTE;
     call->used = held;
     enum km_backend_result result = backend->ops->use(backend, &held->object, mech, use, &data, &len, &rv);

@@ -869,6 +869,27 @@ static void one_key_signs_on_many_threads(void **state)
     object_free(&private);
 }
 
+static void long_operations_are_known(void **state)
+{
+    static const char *const oids[] = {P256_OID, P384_OID, P521_OID};
+    Kml__Head *head = NULL;
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(generate(TMPL(A_BYTES(CKA_EC_PARAMS, oids[i], i == 0 ? 10 : 7)), CKM_EC_KEY_PAIR_GEN,
+                                  CKO_PUBLIC_KEY, &head),
+                         CKR_OK);
+        assert_true(km_mech_is_slow(km_mech(CKM_ECDSA), head, SIGN, 32) == (i > 0));
+        kml__head__free_unpacked(head, NULL);
+    }
+    assert_int_equal(generate(TMPL(A_ULONG(CKA_MODULUS_BITS, 2048)), CKM_RSA_PKCS_KEY_PAIR_GEN, CKO_PUBLIC_KEY, &head),
+                     CKR_OK);
+    assert_true(km_mech_is_slow(km_mech(CKM_RSA_PKCS), head, DECRYPT, 256));
+    assert_false(km_mech_is_slow(km_mech(CKM_RSA_PKCS), head, VERIFY, 32));
+    assert_true(km_mech_is_slow(km_mech(CKM_SHA256_HMAC), head, SIGN, 1 << 20));
+    kml__head__free_unpacked(head, NULL);
+}
+
 static double us_per_use(const Kml__Object *object, CK_MECHANISM_TYPE type, int rounds)
 {
     struct timespec a, b;
@@ -933,6 +954,7 @@ int main(void)
         cmocka_unit_test(a_new_head_needs_and_gets_a_new_seal),
         cmocka_unit_test(macs_depend_on_purpose_data_and_master_key),
         cmocka_unit_test(one_key_signs_on_many_threads),
+        cmocka_unit_test(long_operations_are_known),
         cmocka_unit_test(prints_what_a_signature_costs),
     };
 
