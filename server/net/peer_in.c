@@ -48,13 +48,22 @@ static bool is_member(const struct peers *p, uint64_t id, const char *name)
 static void on_guest_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct peers *p = arg;
-    struct guest *g = NULL;
+    struct guest *g = NULL, *oldest = NULL;
     size_t strangers = 0;
     pthread_mutex_lock(&p->lock);
     if (event == NNG_PIPE_EV_ADD_PRE) {
-        for (struct guest *i = p->guests; i; i = i->next)
-            strangers += !i->is_known;
-        if (strangers < STRANGERS_MAX && !guest_find(p, pipe))
+        for (struct guest *i = p->guests; i; i = i->next) {
+            if (i->is_known || i->is_refused)
+                continue;
+            strangers++;
+            oldest = i; /* new ones are put in front */
+        }
+        if (strangers >= STRANGERS_MAX) { /* not the newcomer goes: it may be a member that was cut off */
+            km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: more than %d strangers", STRANGERS_MAX);
+            oldest->is_refused = true;
+            nng_pipe_close(oldest->pipe);
+        }
+        if (!guest_find(p, pipe))
             g = calloc(1, sizeof(*g));
         if (g) {
             *g = (struct guest){
@@ -96,25 +105,43 @@ static void answer(struct peers *p, const nng_msg *question, const uint8_t *fram
 static bool guest_hello(struct peers *p, struct guest *g, const uint8_t *data, size_t len)
 {
     if (len != HELLO_LEN || data[0] != HELLO_VERSION) {
-        km_log(KM_LOG_WARN, "peer listener: %s: hello of an unknown form", g->name);
+        km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: %s: hello of an unknown form", g->name);
         return false;
     }
+    g->id = 0;
     for (int i = 0; i < 8; i++)
         g->id |= (uint64_t)data[1 + i] << (8 * i);
     if (!is_member(p, g->id, g->name)) {
-        km_log(KM_LOG_WARN, "peer listener: server %s as id %llu is not a member of this cluster: refused", g->name,
-               (unsigned long long)g->id);
+        km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: server %s as id %llu is not a member of this cluster: refused",
+                     g->name, (unsigned long long)g->id);
         return false;
     }
+    for (struct guest *other = p->guests; other; other = other->next) {
+        if (other == g || !other->is_known || other->id != g->id)
+            continue;
+        other->is_known = false; /* what is still under way on its last connection would come out of order */
+        other->is_refused = true;
+        nng_pipe_close(other->pipe);
+    }
     g->is_known = true;
+    return true;
+}
+
+/* An empty frame: "I am here". */
+static bool acknowledge(struct peers *p, struct guest *g, const nng_msg *msg)
+{
+    const uint8_t *frame;
+    size_t len;
+    if (km_channel_seal(g->channel, NULL, 0, false /* whole */, &frame, &len) != KM_OK)
+        return false;
+    answer(p, msg, frame, len);
     return true;
 }
 
 /* Takes whole messages out of the stream. With the lock; false: close. */
 static bool guest_stream(struct peers *p, struct guest *g, const nng_msg *msg, const uint8_t *data, size_t len)
 {
-    const uint8_t *frame;
-    size_t at = 0, frame_len;
+    size_t at = 0;
     if (g->len + len > g->cap) {
         size_t cap = (g->len + len) * 2;
         uint8_t *grown = realloc(g->buffer, cap);
@@ -127,25 +154,26 @@ static bool guest_stream(struct peers *p, struct guest *g, const nng_msg *msg, c
     g->len += len;
     while (g->len - at >= LEN_LEN) {
         size_t n = get_u32(g->buffer + at);
-        if (n > (g->is_known ? (size_t)KM_LINK_MESSAGE_MAX : (size_t)HELLO_LEN))
+        if (n == 0 || n > (g->is_known ? (size_t)KM_LINK_MESSAGE_MAX : (size_t)HELLO_LEN))
             return false;
         if (g->len - at - LEN_LEN < n)
             break;
         const uint8_t *body = g->buffer + at + LEN_LEN;
         at += LEN_LEN + n;
         if (!g->is_known) {
-            if (!guest_hello(p, g, body, n))
+            if (!guest_hello(p, g, body, n) || !acknowledge(p, g, msg))
                 return false;
-        } else if (n == 0) {
-            if (km_channel_seal(g->channel, NULL, 0, false /* whole */, &frame, &frame_len) != KM_OK)
-                return false;
-            answer(p, msg, frame, frame_len);
         } else if (!km_peers_post_locked(p, EVENT_MESSAGE, g->id, body, n)) {
             return false;
         }
     }
     memmove(g->buffer, g->buffer + at, g->len - at);
     g->len -= at;
+    if (g->len == 0 && g->cap > BUFFER_KEPT) {
+        free(g->buffer);
+        g->buffer = NULL;
+        g->cap = 0;
+    }
     return true;
 }
 
@@ -155,22 +183,33 @@ static bool guest_frame(struct peers *p, struct guest *g, const nng_msg *msg)
     const uint8_t *in = nng_msg_body((nng_msg *)msg), *out;
     size_t in_len = nng_msg_len((nng_msg *)msg), len;
     bool is_done = false, has_more;
+    if (g->is_refused)
+        return true; /* the next tick closes it */
     if (g->is_authenticated) {
-        if (km_channel_open(g->channel, in, in_len, &out, &len, &has_more) != KM_OK)
+        if (km_channel_open(g->channel, in, in_len, &out, &len, &has_more) != KM_OK) {
+            km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: closed: %s", km_channel_reason(g->channel));
             return false;
+        }
+        if (len == 0)
+            return has_more && acknowledge(p, g, msg);
         return guest_stream(p, g, msg, out, len);
     }
     enum km_err err = km_channel_handshake(g->channel, in, in_len, &out, &len, &is_done);
     if (len > 0)
         answer(p, msg, out, len); /* also the alert of a refusal */
     if (err != KM_OK) {
-        km_log(KM_LOG_WARN, "peer listener: refused: %s", km_channel_reason(g->channel));
-        return false;
+        char text[KM_SOURCE_TEXT_MAX];
+        struct km_source source;
+        km_source_of(g->pipe, &source, text);
+        km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: refused %s: %s", text, km_channel_reason(g->channel));
+        g->is_refused = len > 0;
+        return g->is_refused;
     }
     if (is_done) {
         const struct km_identity *who = km_channel_peer(g->channel);
         if (!who || who->role != KM_ROLE_SERVER) {
-            km_log(KM_LOG_WARN, "peer listener: %s is no server: refused", who ? who->uri : "unknown");
+            km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: %s is no server: refused", who ? who->uri : "unknown");
+            g->is_refused = true;
             return false;
         }
         snprintf(g->name, sizeof(g->name), "%s", who->name);
@@ -212,7 +251,7 @@ void km_guests_tick(struct peers *p, uint64_t now)
         struct guest *g = *at;
         const struct km_identity *who = km_channel_peer(g->channel);
         uint64_t age = now - g->since_ms;
-        if ((!g->is_known && age > HANDSHAKE_MS) || age > KM_CHANNEL_AGE_MAX_S * 1000ull ||
+        if (g->is_refused || (!g->is_known && age > HANDSHAKE_MS) || age > KM_CHANNEL_AGE_MAX_S * 1000ull ||
             (who && who->not_after && who->not_after < (long long)time(NULL)))
             nng_pipe_close(g->pipe);
         if (!g->is_known && age > 2 * HANDSHAKE_MS) { /* nng tells of no end where the start failed */

@@ -52,7 +52,16 @@ static bool pump(struct peer *peer)
 {
     static __thread uint8_t plain[KM_PART_MAX];
     size_t len = 0;
-    if (peer->state != UP || peer->is_sending || !peer->head)
+    const uint8_t *frame;
+    size_t frame_len;
+    if ((peer->state != UP && peer->state != GREETING) || peer->is_sending)
+        return true;
+    if (peer->wants_ping) { /* not in the stream: it must not wait for a long message's end */
+        peer->wants_ping = false;
+        return km_channel_seal(peer->channel, NULL, 0, true /* has_more: go on, please */, &frame, &frame_len) == KM_OK &&
+               send_frame(peer, frame, frame_len);
+    }
+    if (!peer->head)
         return true;
     while (peer->head && len < sizeof(plain)) {
         struct out *o = peer->head;
@@ -68,8 +77,7 @@ static bool pump(struct peer *peer)
         peer->queued -= o->len;
         free(o);
     }
-    const uint8_t *frame;
-    size_t frame_len;
+    peer->unheard += len;
     if (km_channel_seal(peer->channel, plain, len, false /* whole */, &frame, &frame_len) != KM_OK)
         return false;
     return send_frame(peer, frame, frame_len);
@@ -106,9 +114,8 @@ static void enqueue_hello(struct peer *peer)
 }
 
 /* One line for each reason, not one for each attempt. With the lock. */
-static void log_refusal(struct peer *peer)
+static void log_refusal(struct peer *peer, const char *reason)
 {
-    const char *reason = km_channel_reason(peer->channel);
     if (!strcmp(reason, peer->last_reason))
         return;
     snprintf(peer->last_reason, sizeof(peer->last_reason), "%s", reason);
@@ -123,18 +130,22 @@ static bool peer_frame(struct peer *peer, const uint8_t *in, size_t in_len, bool
     size_t len;
     bool is_done = false, has_more;
     peer->heard_ms = km_peers_now_ms();
-    if (peer->state == UP) /* the answer to a ping */
+    peer->unheard = 0;
+    if (peer->state == UP || peer->state == GREETING) { /* the answer to a ping, or to our hello */
+        *ret_is_up = peer->state == GREETING;
+        peer->state = UP;
+        peer->refused_pause_ms = 0;
         return km_channel_open(peer->channel, in, in_len, &frame, &len, &has_more) == KM_OK;
+    }
     if (km_channel_handshake(peer->channel, in, in_len, &frame, &len, &is_done) != KM_OK) {
-        log_refusal(peer);
+        log_refusal(peer, km_channel_reason(peer->channel));
         return false;
     }
     if (!is_done)
         return send_frame(peer, frame, len);
-    peer->state = UP;
+    peer->state = GREETING;
     peer->up_since_ms = km_peers_now_ms();
     enqueue_hello(peer);
-    *ret_is_up = true;
     return pump(peer);
 }
 
@@ -152,6 +163,7 @@ static void on_peer_recv(void *arg)
     pthread_mutex_unlock(&peer->lock);
     nng_msg_free(msg);
     if (is_up) {
+        peer->last_reason[0] = '\0';
         km_log(KM_LOG_INFO, "peer %s at %s: connected", peer->name, peer->address);
         if (!km_peers_post(peer->owner, EVENT_UP, peer->id, NULL, 0))
             nng_pipe_close(peer->pipe);
@@ -187,13 +199,22 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         peer->pipe = pipe;
         peer->state = HANDSHAKING;
         peer->heard_ms = km_peers_now_ms();
-        if (km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
+        peer->unheard = 0;
+        peer->wants_ping = false;
+        if (peer->heard_ms < peer->refused_until_ms || km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
             km_channel_handshake(peer->channel, NULL, 0, &frame, &len, &is_done) != KM_OK || peer->is_sending ||
             !send_frame(peer, frame, len))
             nng_pipe_close(pipe);
         km_tls_unref(tls);
     } else if (nng_pipe_id(peer->pipe) == nng_pipe_id(pipe)) {
         was_up = peer->state == UP;
+        if (peer->state == GREETING)
+            log_refusal(peer, "closed the connection at our hello: are we a member there?");
+        if (!was_up && km_peers_now_ms() >= peer->refused_until_ms) {
+            unsigned pause = peer->refused_pause_ms * 2;
+            peer->refused_pause_ms = pause < REFUSED_MIN_MS ? REFUSED_MIN_MS : pause > REFUSED_MAX_MS ? REFUSED_MAX_MS : pause;
+            peer->refused_until_ms = km_peers_now_ms() + peer->refused_pause_ms;
+        }
         peer->state = DIALLING;
         peer->pipe = (nng_pipe)NNG_PIPE_INITIALIZER;
         km_channel_free(peer->channel);
@@ -275,9 +296,12 @@ void km_peer_tick(struct peer *peer, uint64_t now)
 {
     pthread_mutex_lock(&peer->lock);
     bool is_up = peer->state == UP;
-    bool is_dead = peer->channel && now - peer->heard_ms > (is_up ? SILENCE_MS : HANDSHAKE_MS);
+    bool is_loaded = peer->queued > 0 || peer->unheard > LOADED;
+    unsigned patience = !is_up ? HANDSHAKE_MS : is_loaded ? SILENCE_LOADED_MS : SILENCE_MS;
+    bool is_dead = peer->channel && now - peer->heard_ms > patience;
     bool is_old = is_up && now - peer->up_since_ms > (KM_CHANNEL_AGE_MAX_S - 300) * 1000ull;
-    bool is_broken = is_up && ((peer->queued == 0 && enqueue(peer, NULL, 0) != KM_OK) || !pump(peer));
+    peer->wants_ping = is_up;
+    bool is_broken = !pump(peer);
     if (is_dead || is_old || is_broken)
         nng_pipe_close(peer->pipe);
     pthread_mutex_unlock(&peer->lock);

@@ -4,7 +4,7 @@
  * connection only; what comes back on it are handshake frames and answers to pings. What the others send arrives at the
  * listener. Both are raw-mode REQ/REP sockets, whose messages need not alternate. Inside the TLS channel flows a stream
  * of messages, each behind its length (32 bits, little endian), cut into frames as they come: small messages that wait
- * together leave together. A message of length 0 is a ping.
+ * together leave together. An empty frame that says "more" is a ping; it and the hello are answered by an empty frame.
  *
  * Threads: link functions run on the loop thread; nng's callbacks only decrypt, queue and wake the loop. Each outgoing
  * peer has a lock, the listener's connections share one. Nothing waits for the loop while holding a lock.
@@ -154,6 +154,7 @@ static void on_timer(uv_timer_t *timer)
     for (struct peer *peer = p->peers; peer; peer = peer->next)
         km_peer_tick(peer, now);
     km_guests_tick(p, now);
+    km_quiet_flush(&p->quiet);
 }
 
 enum km_err km_peers_open(uv_loop_t *loop, uint64_t self_id, const char *address, struct km_tls *server_tls,
@@ -172,10 +173,12 @@ enum km_err km_peers_open(uv_loop_t *loop, uint64_t self_id, const char *address
     p->server_tls = km_tls_ref(server_tls);
     p->client_tls = km_tls_ref(client_tls);
     pthread_mutex_init(&p->lock, NULL);
+    km_quiet_init(&p->quiet);
     if ((rv = km_guests_open(p, address)) != 0) {
         snprintf(ret_message, message_len, "peer_address %s: %s", address, nng_strerror(rv));
         km_tls_unref(p->server_tls);
         km_tls_unref(p->client_tls);
+        km_quiet_fini(&p->quiet);
         pthread_mutex_destroy(&p->lock);
         free(p);
         return KM_ERR_NET;
@@ -215,6 +218,7 @@ static void on_handle_closed(uv_handle_t *handle)
     free(p->members);
     km_tls_unref(p->server_tls);
     km_tls_unref(p->client_tls);
+    km_quiet_fini(&p->quiet);
     pthread_mutex_destroy(&p->lock);
     void (*cb)(void *) = p->on_close;
     void *arg = p->close_arg;

@@ -8,6 +8,8 @@
 
 #include "peers.h"
 
+#include "quiet.h"
+
 #include <nng/nng.h>
 #include <pthread.h>
 
@@ -18,11 +20,16 @@ enum {
     SEND_QUEUE = 256, /* answers; without it nng drops the second of two that come at the same moment */
     TICK_MS = 250,
     HANDSHAKE_MS = 5000,
-    SILENCE_MS = 2000, /* no answer to pings: the connection is dead, whatever TCP thinks */
+    SILENCE_MS = 2000,         /* no answer to pings: the connection is dead, whatever TCP thinks */
+    SILENCE_LOADED_MS = 10000, /* the same with more under way than LOADED: the answer waits behind all that */
+    LOADED = 128 * 1024,
     STRANGERS_MAX = 64,
+    BUFFER_KEPT = 1024 * 1024, /* bytes that a connection keeps between messages */
     INBOX_MAX = 512 * 1024 * 1024, /* bytes that wait for the loop */
     RECONNECT_MIN_MS = 20,
     RECONNECT_MAX_MS = 200,
+    REFUSED_MIN_MS = 50, /* the same after the other end would not have us; doubles */
+    REFUSED_MAX_MS = 1000,
 };
 
 /* What an nng callback hands to the loop. */
@@ -52,9 +59,12 @@ struct peer {
     pthread_mutex_t lock;
     nng_pipe pipe; /* id <= 0: none */
     struct km_channel *channel;
-    enum { DIALLING, HANDSHAKING, UP } state;
-    bool is_sending;
-    uint64_t up_since_ms, heard_ms;
+    /* GREETING: authenticated, the hello is on its way; UP: it was answered, so both ends take the other for a member. */
+    enum { DIALLING, HANDSHAKING, GREETING, UP } state;
+    bool is_sending, wants_ping;
+    size_t unheard; /* bytes sent since we last heard */
+    uint64_t up_since_ms, heard_ms, refused_until_ms;
+    unsigned refused_pause_ms;
     char last_reason[160];
     uint32_t request;
     struct out *head, **tail;
@@ -68,6 +78,7 @@ struct guest {
     nng_pipe pipe;
     struct km_channel *channel;
     bool is_authenticated, is_known; /* known: its hello named the member that its certificate names */
+    bool is_refused;                 /* nothing more is taken; closed at the next tick, when the alert is out */
     uint64_t id, since_ms;
     char name[KM_NAME_MAX + 1];
     uint8_t *buffer;
@@ -100,6 +111,7 @@ struct peers {
     nng_socket listener;
     nng_aio *recv_aio;
     struct guest *guests;
+    struct km_quiet quiet;
     struct member *members;
     size_t n_members;
 };
