@@ -15,14 +15,16 @@
 
 #define STANDARD_CONFIG "/etc/keymoot/client.conf"
 #define MESSAGE_LEN 1024
+#define ONE_DEADLINE_MS 1000 /* for a server that is asked although another one has answered */
 
 static const struct {
     CK_RV rv;
     enum cli_exit code;
     const char *name, *advice;
 } refusals[] = {
-    {CKR_ACTION_PROHIBITED, CLI_REFUSED, "CKR_ACTION_PROHIBITED",
-     "; use an identity that may (operators: `keymoot pki issue --role operator`)"},
+    {CKR_FUNCTION_REJECTED, CLI_REFUSED, "CKR_FUNCTION_REJECTED",
+     "; use an identity that may (`keymoot pki issue --role operator` makes an operator's)"},
+    {CKR_ACTION_PROHIBITED, CLI_REFUSED, "CKR_ACTION_PROHIBITED", ""},
     {CKR_ARGUMENTS_BAD, CLI_REFUSED, "CKR_ARGUMENTS_BAD", ""},
     {CKR_FUNCTION_NOT_SUPPORTED, CLI_REFUSED, "CKR_FUNCTION_NOT_SUPPORTED", "; is the server older than this command?"},
     {CKR_FUNCTION_FAILED, CLI_REFUSED, "CKR_FUNCTION_FAILED", ""},
@@ -52,24 +54,35 @@ static const char *find_config(const char *config)
     return named != NULL && named[0] != '\0' ? named : STANDARD_CONFIG;
 }
 
+static enum cli_exit read_conf(const char *config, struct km_client_conf *ret)
+{
+    char message[MESSAGE_LEN] = "";
+    if (km_client_conf_read(find_config(config), ret, message, sizeof(message)) == KM_OK)
+        return CLI_OK;
+    km_log(KM_LOG_ERROR, "%s%s", message, config != NULL ? "" : "; --config FILE or KEYMOOT_CONF names another file");
+    return CLI_CONF;
+}
+
+/* Takes `conf`, also on failure. */
+static enum cli_exit open_conf(const char *config, struct km_client_conf *conf, struct km_client **ret)
+{
+    char message[MESSAGE_LEN] = "";
+    if (km_client_new(conf, ret, message, sizeof(message)) == KM_OK)
+        return CLI_OK;
+    km_log(KM_LOG_ERROR, "%s: %s", find_config(config), message);
+    km_client_conf_fini(conf);
+    return CLI_CONF;
+}
+
 enum cli_exit cluster_open(const char *config, unsigned deadline_s, struct km_client **ret)
 {
     struct km_client_conf conf;
-    char message[MESSAGE_LEN] = "";
-    const char *path = find_config(config);
-    if (km_client_conf_read(path, &conf, message, sizeof(message)) != KM_OK) {
-        km_log(KM_LOG_ERROR, "%s%s", message,
-               config != NULL ? "" : "; --config FILE or KEYMOOT_CONF names another file");
-        return CLI_CONF;
-    }
+    enum cli_exit code = read_conf(config, &conf);
+    if (code != CLI_OK)
+        return code;
     if (deadline_s != 0)
         conf.deadline_ms = conf.attempt_deadline_ms = deadline_s * 1000;
-    if (km_client_new(&conf, ret, message, sizeof(message)) != KM_OK) {
-        km_log(KM_LOG_ERROR, "%s: %s", path, message);
-        km_client_conf_fini(&conf);
-        return CLI_CONF;
-    }
-    return CLI_OK;
+    return open_conf(config, &conf, ret);
 }
 
 /* To the caller's buffer, or to the log. */
@@ -131,18 +144,18 @@ enum cli_exit cluster_ask(struct km_client *client, Kmw__Request *request, char 
     return CLI_OK;
 }
 
-enum cli_exit cluster_ask_status(struct km_client *client, Kmw__Reply **ret)
+static enum cli_exit ask_status_once(struct km_client *client, char *ret_why, Kmw__Reply **ret)
 {
     Kmw__Request request = KMW__REQUEST__INIT;
     Kmw__ClusterStatus status = KMW__CLUSTER_STATUS__INIT;
     Kmw__Reply *reply = NULL;
     request.op_case = KMW__REQUEST__OP_CLUSTER_STATUS;
     request.cluster_status = &status;
-    enum cli_exit code = cluster_ask(client, &request, NULL, &reply);
+    enum cli_exit code = cluster_ask(client, &request, ret_why, &reply);
     if (code != CLI_OK)
         return code;
     if (reply->result_case != KMW__REPLY__RESULT_CLUSTER_STATUS || reply->cluster_status == NULL) {
-        km_log(KM_LOG_ERROR, "the server's answer is not the one to this question: is it another version?");
+        explain(ret_why, "the server's answer is not the one to this question: is it another version?");
         kmw__reply__free_unpacked(reply, NULL);
         return CLI_FAILED;
     }
@@ -150,14 +163,64 @@ enum cli_exit cluster_ask_status(struct km_client *client, Kmw__Reply **ret)
     return CLI_OK;
 }
 
-static enum cli_exit ask_standing(struct km_client *client, cluster_standing_fn standing, const void *arg,
-                                  enum cluster_standing *ret)
+/* Who knows more: the leader hears from everybody; a server that is not fresh may have been removed long ago. */
+static int rank(const Kmw__ClusterStatusReply *status)
 {
+    return !status->is_fresh ? 0 : status->answered_by != status->leader ? 1 : 2;
+}
+
+/* Asks server `i` of the configuration alone, and keeps its answer if it is worth more. */
+static void ask_one(const struct km_client_conf *template, const char *config, size_t i, Kmw__Reply **best)
+{
+    struct km_client_conf conf;
+    struct km_client *client = NULL;
     Kmw__Reply *reply = NULL;
-    enum cli_exit code = cluster_ask_status(client, &reply);
+    char why[CLUSTER_WHY_LEN];
+    if (read_conf(config, &conf) != CLI_OK)
+        return;
+    conf.servers[0] = template->servers[i];
+    conf.n_servers = 1;
+    conf.deadline_ms = conf.connect_deadline_ms = conf.attempt_deadline_ms = ONE_DEADLINE_MS;
+    if (open_conf(config, &conf, &client) != CLI_OK)
+        return;
+    if (ask_status_once(client, why, &reply) == CLI_OK && rank(reply->cluster_status) > rank((*best)->cluster_status)) {
+        Kmw__Reply *worse = *best;
+        *best = reply;
+        reply = worse;
+    }
+    if (reply != NULL)
+        kmw__reply__free_unpacked(reply, NULL);
+    km_client_free(client);
+}
+
+enum cli_exit cluster_ask_status(struct km_client *client, const char *config, Kmw__Reply **ret)
+{
+    struct km_client_conf conf;
+    Kmw__Reply *best = NULL;
+    enum cli_exit code = ask_status_once(client, NULL, &best);
     if (code != CLI_OK)
         return code;
-    *ret = standing(reply->cluster_status, arg);
+    if (rank(best->cluster_status) < 2 && read_conf(config, &conf) == CLI_OK) {
+        for (size_t i = 0; i < conf.n_servers && rank(best->cluster_status) < 2; i++) {
+            const Kmw__Server *leader = cluster_find(best->cluster_status, best->cluster_status->leader);
+            bool is_leader = leader != NULL && strcmp(leader->name, conf.servers[i].name) == 0;
+            if (is_leader || rank(best->cluster_status) == 0)
+                ask_one(&conf, config, i, &best);
+        }
+        km_client_conf_fini(&conf);
+    }
+    *ret = best;
+    return CLI_OK;
+}
+
+static enum cli_exit ask_standing(struct km_client *client, const char *config, cluster_standing_fn standing,
+                                  const void *arg, enum cluster_standing *ret)
+{
+    Kmw__Reply *reply = NULL;
+    enum cli_exit code = cluster_ask_status(client, config, &reply);
+    if (code != CLI_OK)
+        return code;
+    *ret = reply->cluster_status->is_fresh ? standing(reply->cluster_status, arg) : CLUSTER_PENDING;
     kmw__reply__free_unpacked(reply, NULL);
     return CLI_OK;
 }
@@ -169,7 +232,7 @@ static time_t now_s(void)
     return now.tv_sec;
 }
 
-enum cli_exit cluster_settle(struct km_client *client, Kmw__Request *request, unsigned deadline_s,
+enum cli_exit cluster_settle(struct km_client *client, const char *config, Kmw__Request *request, unsigned deadline_s,
                              cluster_standing_fn standing, const void *arg)
 {
     const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
@@ -183,7 +246,7 @@ enum cli_exit cluster_settle(struct km_client *client, Kmw__Request *request, un
             kmw__reply__free_unpacked(reply, NULL);
             return CLI_OK;
         }
-        enum cli_exit code = ask_standing(client, standing, arg, &now);
+        enum cli_exit code = ask_standing(client, config, standing, arg, &now);
         if (code != CLI_OK)
             return code;
         if (now == CLUSTER_DONE)

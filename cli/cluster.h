@@ -22,8 +22,9 @@ enum cli_exit cluster_open(const char *config, unsigned deadline_s, struct km_cl
 #define CLUSTER_WHY_LEN 512
 enum cli_exit cluster_ask(struct km_client *client, Kmw__Request *request, char *ret_why, Kmw__Reply **ret);
 
-/* ClusterStatus, logging why not. `(*ret)->cluster_status` is not NULL on CLI_OK. */
-enum cli_exit cluster_ask_status(struct km_client *client, Kmw__Reply **ret);
+/* ClusterStatus, logging why not: the leader's own answer if it can be had, else one from a server that is fresh, else
+ * any. `config` as for cluster_open. `(*ret)->cluster_status` is not NULL on CLI_OK. */
+enum cli_exit cluster_ask_status(struct km_client *client, const char *config, Kmw__Reply **ret);
 
 /* How far a change of the members is, by a status. */
 enum cluster_standing { CLUSTER_DONE, CLUSTER_PENDING, CLUSTER_NOT_BEGUN, CLUSTER_IMPOSSIBLE };
@@ -31,7 +32,7 @@ typedef enum cluster_standing (*cluster_standing_fn)(const Kmw__ClusterStatusRep
 
 /* Asks for a change of the members as often as it takes until it is done or `deadline_s` has passed. A server answers
  * each request within a few seconds, a lost answer may hide a success, and leaders change: so the status decides. */
-enum cli_exit cluster_settle(struct km_client *client, Kmw__Request *request, unsigned deadline_s,
+enum cli_exit cluster_settle(struct km_client *client, const char *config, Kmw__Request *request, unsigned deadline_s,
                              cluster_standing_fn standing, const void *arg);
 #define CLUSTER_STEP_S 8 /* for cluster_open: one request of several */
 

@@ -100,7 +100,7 @@ enum cli_exit cli_cluster_add(const struct cli_command *self, int argc, char **a
     struct km_client *client = NULL;
     if ((code = cluster_open(config, deadline_s < CLUSTER_STEP_S ? deadline_s : CLUSTER_STEP_S, &client)) != CLI_OK)
         return code;
-    if ((code = cluster_settle(client, &request, deadline_s, standing, &server)) == CLI_OK)
+    if ((code = cluster_settle(client, config, &request, deadline_s, standing, &server)) == CLI_OK)
         printf("server %s (%u) is a voter\n", name, id);
     km_client_free(client);
     return code;

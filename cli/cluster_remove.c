@@ -45,14 +45,14 @@ enum cli_exit cli_cluster_remove(const struct cli_command *self, int argc, char 
     Kmw__Reply *reply = NULL;
     if ((code = cluster_open(config, deadline_s < CLUSTER_STEP_S ? deadline_s : CLUSTER_STEP_S, &client)) != CLI_OK)
         return code;
-    if ((code = cluster_ask_status(client, &reply)) != CLI_OK)
+    if ((code = cluster_ask_status(client, config, &reply)) != CLI_OK)
         goto out;
     if (cluster_find(reply->cluster_status, id) == NULL) {
         km_log(KM_LOG_ERROR, "the cluster has no server %u; `keymoot cluster status` shows what it has", id);
         code = CLI_REFUSED;
         goto out;
     }
-    if ((code = cluster_settle(client, &request, deadline_s, standing, &id)) == CLI_OK)
+    if ((code = cluster_settle(client, config, &request, deadline_s, standing, &id)) == CLI_OK)
         printf("server %u is no member any more\n", id);
 out:
     if (reply != NULL)

@@ -83,9 +83,10 @@ enum cli_exit cli_cluster_status(const struct cli_command *self, int argc, char 
         {"json", CLI_FLAG, &is_json, NULL, .help = "print JSON"},
         {0},
     };
-    const struct cli_usage usage = {
-        options, "One server answers: up and applied are what it knows. It needs an operator's certificate.",
-        "--config operator.conf"};
+    const struct cli_usage usage = {options,
+                                    "The leader answers if it can be reached: up and applied are what it knows. It "
+                                    "needs an operator's certificate.",
+                                    "--config operator.conf"};
     enum cli_exit code = cli_parse(self, &usage, argc, argv);
     if (code != CLI_GO)
         return code;
@@ -94,7 +95,7 @@ enum cli_exit cli_cluster_status(const struct cli_command *self, int argc, char 
     Kmw__Reply *reply = NULL;
     if ((code = cluster_open(config, deadline_s, &client)) != CLI_OK)
         goto out;
-    if ((code = cluster_ask_status(client, &reply)) != CLI_OK)
+    if ((code = cluster_ask_status(client, config, &reply)) != CLI_OK)
         goto out;
     struct cli_table *table = cli_table_new("servers", columns, sizeof(columns) / sizeof(columns[0]), is_json);
     fill(table, reply->cluster_status);
