@@ -25,6 +25,7 @@
 
 #define CONF_DEFAULT "/etc/keymoot/client.conf"
 #define ADOPTING -1
+#define LOG_NAME "keymoot-pkcs11"
 
 struct km_process km_process = {.listed_ms = INT64_MIN};
 
@@ -109,10 +110,13 @@ static CK_RV prepare(void)
         return CKR_OK;
     if (path == NULL || path[0] == '\0')
         path = CONF_DEFAULT;
+    err = km_log_open(LOG_NAME, "stderr", KM_LOG_WARN);
+    if (err != KM_OK)
+        goto out;
     err = km_client_conf_read(path, &conf, message, sizeof(message));
     if (err != KM_OK)
         goto out;
-    err = km_log_open("keymoot-pkcs11", conf.log != NULL ? conf.log : "stderr", conf.log_level);
+    err = km_log_open(LOG_NAME, conf.log != NULL ? conf.log : "stderr", conf.log_level);
     if (err == KM_OK)
         err = km_client_new(&conf, &km_process.client, message, sizeof(message));
     if (err != KM_OK)

@@ -98,7 +98,7 @@ static CK_RV send_request(struct km_token *token, Kmw__Request *request, Kmw__Re
     rv = reply->rv;
     if (rv != CKR_OK && reply->reason != NULL && reply->reason[0] != '\0')
         km_log(level_of(rv), "refused with 0x%lx: %s", rv, reply->reason);
-    if (rv == CKR_OK && reply->result_case != expected) {
+    if (rv == CKR_OK && expected != KMW__REPLY__RESULT__NOT_SET && reply->result_case != expected) {
         km_log(KM_LOG_ERROR, "a server answered with result %d instead of %d", (int)reply->result_case, (int)expected);
         rv = CKR_DEVICE_ERROR;
     }

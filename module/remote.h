@@ -14,7 +14,7 @@ enum km_call_kind {
     KM_CALL_BARE,   /* without ticket */
 };
 
-/* Sends `request` for `token` (NULL: for none) and returns the answer with the result `expected`; freed with
+/* Sends `request` for `token` (NULL: for none) and returns the answer with the result `expected` (NOT_SET: any); freed with
  * km_reply_free. The caller's request is borrowed; token, ticket and change are filled in here. Renews a ticket that is
  * past half of its life; a ticket that a server calls dead makes the token's sessions public. CK_RV of the answer, or
  * by km_err_rv when there is none. */

@@ -2,6 +2,7 @@
  *
  * C_InitToken and the PINs (PKCS#11 v2.40 5.5, second half). A PIN goes into its request and nowhere else.
  */
+#include "../common/log.h"
 #include "guard.h"
 #include "login.h"
 #include "remote.h"
@@ -66,7 +67,27 @@ CK_RV C_InitPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPin
     return CKR_OK;
 }
 
-/* A ticket dies with the PIN that it was given for; the program stays logged in. */
+/* A ticket dies with the PIN that it was given for; the program stays logged in, with the ticket that the answer
+ * brings. Where that fails, its sessions are public ones; the PIN is changed all the same, so the call has not failed.
+ */
+static void stay_logged_in(struct km_token *token, CK_USER_TYPE user, const Kmw__Reply *reply, const CK_UTF8CHAR *pin,
+                           CK_ULONG pin_len)
+{
+    CK_RV rv = CKR_OK;
+
+    if (user == KM_LOGIN_NONE)
+        return;
+    if (reply->result_case == KMW__REPLY__RESULT_LOGIN) {
+        km_lock();
+        rv = km_login_set(token, user, reply->login);
+        km_unlock();
+    } else {
+        rv = km_login_again(token, user, pin, pin_len);
+    }
+    if (rv != CKR_OK)
+        km_log(KM_LOG_WARN, "the PIN is changed, but logging in with it failed with 0x%lx: log in again", rv);
+}
+
 CK_RV C_SetPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pOldPin, CK_ULONG ulOldLen, CK_UTF8CHAR_PTR pNewPin,
                CK_ULONG ulNewLen)
 {
@@ -86,7 +107,8 @@ CK_RV C_SetPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pOldPin, CK_ULONG ulO
     op.attempt = km_bytes(attempt, sizeof(attempt));
     request.op_case = KMW__REQUEST__OP_PIN_SET;
     request.pin_set = &op;
-    KM_TRY(km_remote_call(session->token, &request, KM_CALL_CHANGE, KMW__REPLY__RESULT_DONE, &reply));
+    KM_TRY(km_remote_call(session->token, &request, KM_CALL_CHANGE, KMW__REPLY__RESULT__NOT_SET, &reply));
+    stay_logged_in(session->token, user, reply, pNewPin, ulNewLen);
     km_reply_free(reply);
-    return user == KM_LOGIN_NONE ? CKR_OK : km_login_again(session->token, user, pNewPin, ulNewLen);
+    return CKR_OK;
 }
