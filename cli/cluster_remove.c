@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keymoot cluster remove: a server leaves for good; its number is never used again. Like add, it can be repeated.
+ * keymoot cluster remove: a server leaves for good; its number is never used again. Like add, it goes on until the
+ * cluster says so.
  */
 #include "cluster.h"
 

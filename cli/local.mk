@@ -7,4 +7,4 @@ keymoot_SOURCES = \
 	cli/cluster.c cli/cluster.h cli/cluster_init.c cli/cluster_status.c cli/cluster_add.c cli/cluster_remove.c cli/token_list.c
 keymoot_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
 keymoot_LDADD = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(SMARTCOLS_LIBS)
-EXTRA_DIST += conf/client.conf
+EXTRA_DIST += conf/client.conf docs/cli.md

@@ -53,9 +53,9 @@ tests_fuzz_fuzz_channel_LDADD = $(fuzz_libs)
 check_PROGRAMS += $(fuzz_programs)
 TESTS += $(fuzz_programs)
 
-# --- the command line, without a cluster
-TESTS += tests/cli/test_cli.sh
-dist_check_SCRIPTS += tests/cli/test_cli.sh
+# --- the command line: without a cluster, and with a running one
+TESTS += tests/cli/test_cli.sh tests/cli/test_members.sh
+dist_check_SCRIPTS += tests/cli/test_cli.sh tests/cli/test_members.sh
 
 # --- server/raft/: the store
 store_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
