@@ -77,8 +77,10 @@ cluster_make() {
 cluster_start() {
     local dir=$1 name=$2
     ! cluster_is_up "$dir" "$name" || return 0
-    "$bin/keymootd" --config "$dir/$name/server.conf" </dev/null >>"$dir/$name/out" 2>&1 &
+    # A session of its own, so that it outlives the terminal, and not the shell's child to report on.
+    setsid "$bin/keymootd" --config "$dir/$name/server.conf" </dev/null >>"$dir/$name/out" 2>&1 &
     echo $! >"$dir/$name/pid"
+    disown
 }
 
 # cluster_pid DIR NAME: its pid if it runs and is a keymootd.
