@@ -156,14 +156,18 @@ static CK_RV read_pss(const struct km_mech *mech, const CK_RSA_PKCS_PSS_PARAMS *
 
 static CK_RV read_oaep(const CK_RSA_PKCS_OAEP_PARAMS *oaep, Kmw__Mechanism *param)
 {
-    KM_REQUIRE(km_mech_md(oaep->hashAlg, NULL) != NULL, CKR_MECHANISM_PARAM_INVALID);
-    KM_REQUIRE(km_mech_mgf_md(oaep->mgf, NULL) != NULL, CKR_MECHANISM_PARAM_INVALID);
+    /* pkcs11-provider 1.0 leaves both 0 when its user names no hash, meaning the defaults of RFC 8017 A.2.1. */
+    bool is_default = oaep->hashAlg == 0 && oaep->mgf == 0;
+    CK_MECHANISM_TYPE hash = is_default ? CKM_SHA_1 : oaep->hashAlg;
+    CK_RSA_PKCS_MGF_TYPE mgf = is_default ? CKG_MGF1_SHA1 : oaep->mgf;
+    KM_REQUIRE(km_mech_md(hash, NULL) != NULL, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(km_mech_mgf_md(mgf, NULL) != NULL, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(oaep->source == CKZ_DATA_SPECIFIED || (oaep->source == 0 && oaep->ulSourceDataLen == 0),
                CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(oaep->pSourceData != NULL || oaep->ulSourceDataLen == 0, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(oaep->ulSourceDataLen <= 65536, CKR_MECHANISM_PARAM_INVALID);
-    param->hash = oaep->hashAlg;
-    param->mgf = oaep->mgf;
+    param->hash = hash;
+    param->mgf = mgf;
     return copy_bytes(&param->label, oaep->pSourceData, oaep->ulSourceDataLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
