@@ -90,6 +90,9 @@ tests_unit_test_disk_damage_SOURCES = tests/unit/test_disk_damage.c $(disk_kit)
 tests_unit_test_disk_damage_LDADD = $(unit_libs)
 tests_unit_test_disk_crash_SOURCES = tests/unit/test_disk_crash.c $(disk_kit)
 tests_unit_test_disk_crash_LDADD = $(unit_libs)
+EXTRA_PROGRAMS += tests/unit/bench_disk
+tests_unit_bench_disk_SOURCES = tests/unit/bench_disk.c $(disk_kit)
+tests_unit_bench_disk_LDADD = $(unit_libs)
 tests_unit_test_world_uv_SOURCES = tests/unit/test_world_uv.c tests/unit/unit.h
 tests_unit_test_world_uv_LDADD = $(unit_libs)
 

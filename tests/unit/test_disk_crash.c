@@ -7,10 +7,12 @@
 #define _GNU_SOURCE /* unshare, F_SETPIPE_SZ */
 #include "unit.h"
 
+#include "../../server/raft/disk_writer.h"
 #include "disk_kit.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -132,7 +134,9 @@ static void every_acknowledged_entry_survives_kill_9(void **state)
             child(dir, fds[1], seed);
         }
         close(fds[1]);
-        usleep(20000 + (useconds_t)(kit_random() % 100000)); /* the random moment, not a wait for anything */
+        struct pollfd first_ack = {.fd = fds[0], .events = POLLIN};
+        assert_int_equal(poll(&first_ack, 1, 20000), 1);
+        usleep((useconds_t)(kit_random() % 100000)); /* the random moment, not a wait for anything */
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFSIGNALED(status));
@@ -170,6 +174,41 @@ static void every_acknowledged_entry_survives_kill_9(void **state)
     printf("kill -9: %d rounds, %llu acknowledgements, %llu rounds with a snapshot finished\n", rounds,
            (unsigned long long)total, (unsigned long long)snapshots);
     assert_true(total > (uint64_t)rounds * 20);
+}
+
+/* Ends between a transaction and the mark that follows it: entries gone, the mark must have been lowered before. */
+static void truncate_and_vanish(const char *dir)
+{
+    struct km_disk_writer writer;
+    struct km_disk_state loaded;
+    char message[KM_DISK_MESSAGE_MAX];
+    if (km_disk_writer_open(dir, KIT_CLUSTER, KIT_ID, KIT_NAME, &writer, message, sizeof(message)) != KM_OK ||
+        km_disk_writer_load(&writer, &loaded, message, sizeof(message)) != KM_OK || writer.mark.state.last != 120)
+        _exit(1);
+    km_disk_writer_begin(&writer);
+    km_disk_writer_truncate(&writer, 100);
+    _exit(km_sql_commit(&writer.sql) == KM_OK ? 0 : 2);
+}
+
+static void a_crash_between_truncation_and_mark_is_no_false_alarm(void **state)
+{
+    (void)state;
+    struct kit kit;
+    int status;
+    const char *dir = kit_folder();
+    kit_make(dir);
+    assert_int_equal(kit_open(&kit, dir), KM_OK);
+    kit_append(&kit, 119, 50);
+    kit_close(&kit);
+    pid_t pid = fork();
+    if (pid == 0)
+        truncate_and_vanish(dir);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    if (kit_open(&kit, dir) != KM_OK)
+        fail_msg("%s", kit.message);
+    assert_int_equal(kit.last, 99);
+    kit_close(&kit);
 }
 
 /* --- failed writes --- */
@@ -305,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_acknowledged_entry_survives_kill_9),
+        cmocka_unit_test(a_crash_between_truncation_and_mark_is_no_false_alarm),
         cmocka_unit_test(a_write_error_ends_the_process_by_name),
         cmocka_unit_test(a_full_file_system_ends_the_process_and_loses_nothing),
     };
