@@ -134,6 +134,25 @@ tests_unit_test_peers_LDADD = $(net_libs)
 tests_unit_test_sp_SOURCES = tests/unit/test_sp.c
 tests_unit_test_sp_LDADD = $(net_libs)
 
+# --- server/service: operations over a real replica in this process; server/govern
+if HAVE_CMOCKA
+unit_programs += tests/loop/test_service_token tests/loop/test_service_object tests/unit/test_audit tests/unit/test_login \
+	tests/unit/test_access tests/unit/test_server_conf
+endif
+server_kit = tests/loop/server_kit.c tests/loop/server_kit.h tests/unit/unit.h
+tests_loop_test_service_token_SOURCES = tests/loop/test_service_token.c $(server_kit)
+tests_loop_test_service_token_LDADD = $(unit_libs)
+tests_loop_test_service_object_SOURCES = tests/loop/test_service_object.c $(server_kit)
+tests_loop_test_service_object_LDADD = $(unit_libs)
+tests_unit_test_audit_SOURCES = tests/unit/test_audit.c tests/unit/unit.h
+tests_unit_test_audit_LDADD = $(unit_libs)
+tests_unit_test_login_SOURCES = tests/unit/test_login.c tests/unit/unit.h
+tests_unit_test_login_LDADD = $(unit_libs)
+tests_unit_test_access_SOURCES = tests/unit/test_access.c tests/unit/unit.h
+tests_unit_test_access_LDADD = $(unit_libs)
+tests_unit_test_server_conf_SOURCES = tests/unit/test_server_conf.c tests/unit/unit.h
+tests_unit_test_server_conf_LDADD = $(unit_libs)
+
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
@@ -174,6 +193,10 @@ check-sim: all
 	else tests/sim/sim --seeds 1 $(or $(SEEDS),500) --seconds $(or $(SECONDS_EACH),60); fi
 check-sim-planted: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/sim/planted
+
+# --- keymootd --dev, from outside
+dist_check_SCRIPTS += tests/cluster/test-dev.sh
+TESTS += tests/cluster/test-dev.sh
 
 # --- suites of their own
 AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD;
