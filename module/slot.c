@@ -56,7 +56,7 @@ static void fill_token_info(const struct km_token *token, CK_TOKEN_INFO *info)
     memset(info, 0, sizeof(*info));
     km_text_pad(info->label, sizeof(info->label), known != NULL ? known->label : "");
     km_text_pad(info->manufacturerID, sizeof(info->manufacturerID), "keymoot");
-    km_text_pad(info->model, sizeof(info->model), "keymoot");
+    km_text_pad(info->model, sizeof(info->model), known != NULL && known->model[0] != '\0' ? known->model : "keymoot");
     km_text_pad(info->serialNumber, sizeof(info->serialNumber), known != NULL ? known->serial : "");
     info->flags = known != NULL ? known->flags : CKF_RNG | CKF_LOGIN_REQUIRED;
     info->ulMaxSessionCount = info->ulMaxRwSessionCount = CK_EFFECTIVELY_INFINITE;

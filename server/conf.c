@@ -172,6 +172,7 @@ enum km_err km_server_conf_read(const char *path, struct km_server_conf *ret, ch
         km_conf_fini(rows, conf);
         goto out;
     }
+    conf->model = "keymoot";
     *ret = *conf;
     conf->access = NULL;
 out:

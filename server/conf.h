@@ -25,6 +25,7 @@ struct km_server_conf {
     unsigned connections_max, strangers_max, strangers_per_source, handshake_ms;
     struct km_member members[KM_SERVERS_MAX]; /* those that found the cluster, by id */
     size_t n_members;
+    const char *model;            /* not from the file: "keymoot", or "DEV" with --dev */
     struct km_access *access; /* never NULL */
 };
 

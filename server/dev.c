@@ -247,6 +247,7 @@ static int serve(struct dev *dev)
     enum km_err err = km_server_conf_read(dev->conf_path, &dev->conf, dev->message, sizeof(dev->message));
     if (err)
         return fail("configuration", dev->message);
+    dev->conf.model = "DEV";
     if (km_log_open("keymootd", "stderr", KM_LOG_WARN))
         return fail("log", "cannot be opened");
     uv_loop_init(&dev->loop);

@@ -316,6 +316,7 @@ static enum km_err start_service(struct km_server *server, struct message m)
     unsigned cores = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     struct km_service_conf service = {.cluster = conf->cluster,
                                       .server_id = conf->id,
+                                      .model = conf->model,
                                       .workers = conf->workers ? conf->workers : cores + 2,
                                       .changers = conf->changers,
                                       .queue_max = conf->queue_max,

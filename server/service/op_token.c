@@ -39,6 +39,7 @@ static void put_info(struct km_call *call, const struct km_token *token, Kmw__To
     info->slot = token->slot;
     info->label = (char *)(uintptr_t)token->label;
     info->serial = (char *)(uintptr_t)token->serial;
+    info->model = (char *)(uintptr_t)call->service->conf.model;
     info->flags = flags_of(call, token);
     info->pin_len_min = KM_PIN_LEN_MIN;
     info->pin_len_max = KM_PIN_LEN_MAX;

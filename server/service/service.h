@@ -18,6 +18,7 @@ struct km_access;
 struct km_service_conf {
     const char *cluster;
     uint64_t server_id;
+    const char *model;              /* of every token: "keymoot", or "DEV" */
     unsigned workers;               /* threads for slow uses: number of cores + 2 */
     unsigned changers;              /* threads that wait for the log: 64 */
     unsigned queue_max;             /* waiting requests before BUSY: 4096 */

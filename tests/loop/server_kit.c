@@ -112,6 +112,7 @@ int kit_setup(void **state)
     char dir[128], message[512];
     const struct km_service_conf conf = {.cluster = "loop",
                                          .server_id = 1,
+                                         .model = "keymoot",
                                          .workers = 2,
                                          .changers = 4,
                                          .queue_max = 64,
