@@ -73,23 +73,24 @@ enum km_err km_folder_new_identity(const char *cluster, uint64_t server_id, cons
     return KM_OK;
 }
 
-/* The lines that the checksum covers; returns their length. */
-static size_t print_identity(const struct km_folder_identity *identity, char text[FILE_MAX])
+/* The whole file; returns its length. */
+static size_t print_file(const struct km_folder_identity *identity, char text[FILE_MAX])
 {
     char instance[2 * KM_MARK_INSTANCE_LEN + 1];
     for (int i = 0; i < KM_MARK_INSTANCE_LEN; i++)
         snprintf(instance + 2 * i, 3, "%02x", identity->instance[i]);
-    return (size_t)snprintf(
-        text, FILE_MAX, FIRST_LINE " %d\ncluster %s\nserver %llu\nname %s\ninstance %s\nstate initialised\n",
-        FORMAT_VERSION, identity->cluster, (unsigned long long)identity->server_id, identity->name, instance);
+    int len =
+        snprintf(text, FILE_MAX, FIRST_LINE " %d\ncluster %s\nserver %llu\nname %s\ninstance %s\nstate initialised\n",
+                 FORMAT_VERSION, identity->cluster, (unsigned long long)identity->server_id, identity->name, instance);
+    return (size_t)(len +
+                    snprintf(text + len, (size_t)(FILE_MAX - len), "crc %08x\n", km_crc32c(0, text, (size_t)len)));
 }
 
 enum km_err km_folder_write_identity(int dir_fd, const struct km_folder_identity *identity, char *ret_message,
                                      size_t message_len)
 {
     char text[FILE_MAX];
-    size_t len = print_identity(identity, text);
-    len += (size_t)snprintf(text + len, sizeof(text) - len, "crc %08x\n", km_crc32c(0, text, len));
+    size_t len = print_file(identity, text);
 
     int fd = openat(dir_fd, KM_FOLDER_IDENTITY ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -120,16 +121,16 @@ enum km_err km_folder_read_identity(int dir_fd, const char *dir, struct km_folde
         return FAIL(KM_ERR_IO, KM_FOLDER_IDENTITY ": %s", strerror(saved));
     text[n] = 0;
 
-    int version = 0, used = 0;
-    unsigned crc = 0;
+    int version = 0;
+    unsigned crc; /* compared as text below */
     unsigned long long id = 0;
     char instance[2 * KM_MARK_INSTANCE_LEN + 1] = "";
     struct km_folder_identity identity = {0};
     if (sscanf(text, FIRST_LINE " %d", &version) == 1 && version > FORMAT_VERSION)
         return FAIL(KM_ERR_VERSION, KM_FOLDER_IDENTITY ": format %d: written by a newer keymoot", version);
     int fields =
-        sscanf(text, FIRST_LINE " %d cluster %64s server %llu name %64s instance %32s state initialised crc %8x%n",
-               &version, identity.cluster, &id, identity.name, instance, &crc, &used);
+        sscanf(text, FIRST_LINE " %d cluster %64s server %llu name %64s instance %32s state initialised crc %8x",
+               &version, identity.cluster, &id, identity.name, instance, &crc);
     identity.server_id = id;
     bool is_ok = fields == 6 && strlen(instance) == 2 * KM_MARK_INSTANCE_LEN;
     for (int i = 0; is_ok && i < KM_MARK_INSTANCE_LEN; i++) {
@@ -137,11 +138,8 @@ enum km_err km_folder_read_identity(int dir_fd, const char *dir, struct km_folde
         is_ok = sscanf(instance + 2 * i, "%2x", &byte) == 1;
         identity.instance[i] = is_ok ? (uint8_t)byte : 0;
     }
-    /* Printed again it must be the same bytes: the checksum covers every one, spaces and line ends too. */
-    if (is_ok) {
-        size_t len = print_identity(&identity, again);
-        is_ok = (size_t)n > len && memcmp(text, again, len) == 0 && crc == km_crc32c(0, again, len);
-    }
+    /* Printed again it must be the same bytes, every one. */
+    is_ok = is_ok && print_file(&identity, again) == (size_t)n && memcmp(text, again, (size_t)n) == 0;
     if (!is_ok)
         return FAIL(KM_ERR_CORRUPT, KM_FOLDER_IDENTITY
                     ": the file is damaged; restore it from a backup or rebuild this server under a new id");
