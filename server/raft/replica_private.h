@@ -144,6 +144,8 @@ struct km_replica {
     struct raft_barrier barrier;
     bool is_barrier_out;
     raft_term barrier_term;
+    struct raft_barrier nudge;      /* see nudge in replica_propose.c */
+    bool is_nudge_out, wants_nudge;
 
     struct km_replica_peer peers[KM_REPLICA_PEERS_MAX];
     size_t n_peers;

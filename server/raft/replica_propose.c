@@ -74,6 +74,28 @@ static bool does_revoke(const Kml__Command *command)
 
 /* --- at the leader --------------------------------------------------------------------------------------------- */
 
+static void nudge(struct km_replica *replica);
+
+static void on_nudged(struct raft_barrier *req, int status)
+{
+    struct km_replica *replica = req->data;
+
+    replica->is_nudge_out = false;
+    if (status == 0 && replica->wants_nudge)
+        nudge(replica);
+}
+
+/* The others learn of a commit index with the next entry or the next heartbeat. Where somebody waits for them to apply it, an empty
+ * entry spares him the heartbeat: a destruction took 60 ms, and takes 5. One at a time, so a busy log pays little. */
+static void nudge(struct km_replica *replica)
+{
+    replica->wants_nudge = replica->is_nudge_out;
+    if (replica->is_nudge_out || replica->phase != KM_RUNNING || replica->raft.state != RAFT_LEADER)
+        return;
+    replica->nudge.data = replica;
+    replica->is_nudge_out = raft_barrier(&replica->raft, &replica->nudge, on_nudged) == 0;
+}
+
 static void on_applied(struct raft_apply *req, int status, void *result)
 {
     struct km_proposal *p = req->data;
@@ -88,7 +110,10 @@ static void on_applied(struct raft_apply *req, int status, void *result)
     p->index = req->index;
     p->result = applied->result;
     applied->result = NULL;
-    if (!p->does_settle && !does_revoke(p->command)) {
+    bool does_settle = p->does_settle || does_revoke(p->command);
+    if (does_settle || p->asker != 0)
+        nudge(replica);
+    if (!does_settle) {
         finish(p, KM_OK);
         return;
     }
