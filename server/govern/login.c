@@ -56,7 +56,8 @@ enum km_err km_pin_attempt_id(struct km_backend *backend, const uint8_t *attempt
                               const uint8_t verifier[32], uint8_t ret[KM_ATTEMPT_LEN])
 {
     uint8_t data[1 + KM_ATTEMPT_LEN + 32] = {'A'}, full[MAC_LEN];
-    memcpy(data + 1, attempt, attempt_len < KM_ATTEMPT_LEN ? attempt_len : KM_ATTEMPT_LEN);
+    if (attempt_len > 0)
+        memcpy(data + 1, attempt, attempt_len < KM_ATTEMPT_LEN ? attempt_len : KM_ATTEMPT_LEN);
     memcpy(data + 1 + KM_ATTEMPT_LEN, verifier, 32);
     enum km_err err = mac(backend, "pin", data, sizeof(data), full);
     if (!err)

@@ -34,7 +34,8 @@ static void keep(struct kept *kept, const Kmw__Reply *reply, size_t i)
     const Kmw__Object *object = reply->objects->objects[i];
     assert_true(object->id.len == 16 && object->sealed.len <= sizeof(kept->sealed_bytes));
     memcpy(kept->id_bytes, object->id.data, 16);
-    memcpy(kept->sealed_bytes, object->sealed.data, object->sealed.len);
+    if (object->sealed.len > 0)
+        memcpy(kept->sealed_bytes, object->sealed.data, object->sealed.len);
     kept->id = (ProtobufCBinaryData){16, kept->id_bytes};
     kept->sealed = (ProtobufCBinaryData){object->sealed.len, kept->sealed_bytes};
 }
