@@ -29,6 +29,7 @@ struct daemon {
     struct km_server *server;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hangup;
+    bool is_stopping;
     int exit_code;
 };
 
@@ -61,6 +62,9 @@ static void on_stopped(void *arg, bool is_failed)
 static void on_terminate(uv_signal_t *handle, int signal)
 {
     struct daemon *daemon = handle->data;
+    if (daemon->is_stopping)
+        return;
+    daemon->is_stopping = true;
     km_log(KM_LOG_INFO, "stopping (%s)", signal == SIGTERM ? "SIGTERM" : "SIGINT");
     sd_notify(0, "STOPPING=1");
     alarm(STOP_MAX_S);
@@ -75,6 +79,8 @@ static void on_hangup(uv_signal_t *handle, int signal)
     char message[KM_SERVER_MESSAGE_MAX];
     struct km_server_conf conf;
     (void)signal;
+    if (daemon->is_stopping || !daemon->server)
+        return;
     sd_notify(0, "RELOADING=1");
     enum km_err err = km_server_conf_read(daemon->conf_path, &conf, message, sizeof(message));
     if (!err) {

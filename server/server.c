@@ -262,10 +262,6 @@ static enum km_err start_state(struct km_server *server, struct message m)
     part_of(conf, "raft", dir);
     enum km_err err =
         km_disk_sqlite_open(dir, conf->cluster, conf->id, conf->name, server->loop, &server->disk, m.text, m.len);
-    if (err == KM_ERR_NOT_FOUND) {
-        size_t used = strlen(m.text);
-        snprintf(m.text + used, m.len - used, "; `keymootd --init --config FILE` makes it");
-    }
     if (err)
         return err;
     part_of(conf, "audit", dir);

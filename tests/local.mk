@@ -195,8 +195,8 @@ check-sim-planted: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/sim/planted
 
 # --- keymootd --dev, from outside
-dist_check_SCRIPTS += tests/cluster/test-dev.sh
-TESTS += tests/cluster/test-dev.sh
+dist_check_SCRIPTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
+TESTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 
 # --- suites of their own
 AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD;
