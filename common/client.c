@@ -7,6 +7,7 @@
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "client.h"
 
+#include "forks.h"
 #include "log.h"
 #include "pool.h"
 #include "secret.h"
@@ -379,8 +380,10 @@ static bool is_hopeless(const struct call *call)
 static void pause_ms(int64_t ms)
 {
     struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    km_forks_wait();
     if (ms > 0)
         (void)nanosleep(&left, NULL); /* a signal of the host's cuts it short, no harm */
+    km_forks_resume();
 }
 
 static const char *name_of(const Kmw__Request *request)

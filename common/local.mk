@@ -5,7 +5,7 @@ common_libkmcommon_la_SOURCES = \
 	common/attr.h common/channel.h common/client.h common/conf.h common/cryptoki.h common/cryptoki_funcs.def \
 	common/attr.c common/attr.def common/mech.c common/mech.def \
 	common/channel.c common/client.c common/client_conf.c common/nest.c common/nest.h common/pool.c common/pool.h \
-	common/sp.c common/sp.h common/tls.c common/tls.h \
+	common/forks.c common/forks.h common/sp.c common/sp.h common/tls.c common/tls.h \
 	common/conf.c common/identity.c common/log.c common/secret.c \
 	common/err.c common/err.h common/identity.h common/log.h common/mech.h common/secret.h
 nodist_common_libkmcommon_la_SOURCES = common/wire.pb-c.c common/wire.pb-c.h

@@ -5,6 +5,7 @@
  */
 #include "nest.h"
 
+#include "forks.h"
 #include "log.h"
 
 #include <assert.h>
@@ -70,8 +71,10 @@ static void resolve(struct server *server, const char *address)
         return;
     server->is_numeric = getaddrinfo(host, port, &hints, &found) == 0;
     hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+    km_forks_wait();
     if (!server->is_numeric && getaddrinfo(host, port, &hints, &found) != 0)
         found = NULL;
+    km_forks_resume();
     unsigned n = 0;
     for (const struct addrinfo *ai = found; ai != NULL && n < ADDRESSES_MAX; ai = ai->ai_next) {
         memcpy(&server->addr[n], ai->ai_addr, ai->ai_addrlen);
@@ -367,7 +370,9 @@ static enum km_err race(struct km_pool *pool, struct lane lanes[2], bool has_sec
                 fds[i] = (struct pollfd){lanes[i].conn->sp.fd, km_sp_events(&lanes[i].conn->sp), 0};
         }
         int64_t until = has_second && race_at < deadline ? race_at : deadline;
+        km_forks_wait();
         (void)poll(fds, 2, until > now ? (int)(until - now) : 0); /* EINTR: looked at again */
+        km_forks_resume();
         for (int i = 0; i < 2; i++) {
             enum km_err failure = advance(&lanes[i], fds[i].revents);
             if (failure != KM_OK)

@@ -6,6 +6,8 @@
  */
 #include "sp.h"
 
+#include "forks.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -142,7 +144,9 @@ static enum km_err send_all(struct km_sp *sp, struct iovec *iov, size_t n_iov, i
         enum km_err err = bound_by(sp, deadline);
         if (err != KM_OK)
             return err;
+        km_forks_wait();
         ssize_t n = sendmsg(sp->fd, &msg, MSG_NOSIGNAL);
+        km_forks_resume();
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n < 0)
@@ -194,7 +198,9 @@ static enum km_err receive_until(struct km_sp *sp, size_t want, size_t *have, in
         enum km_err err = bound_by(sp, deadline);
         if (err != KM_OK)
             return err;
+        km_forks_wait();
         ssize_t n = recv(sp->fd, sp->buf + *have, sp->cap - *have, 0);
+        km_forks_resume();
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0)

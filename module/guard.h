@@ -7,16 +7,18 @@
 
 #include "handle.h"
 
-/* The library is initialised. */
+/* The library is initialised; the thread is inside until the function returns. */
 #define KM_ENTER()                                                                                                     \
+    __attribute__((cleanup(km_process_leave))) bool is_inside = false;                                                 \
     do {                                                                                                               \
-        CK_RV enter_rv = km_process_enter();                                                                           \
+        CK_RV enter_rv = km_process_enter(&is_inside);                                                                 \
         if (enter_rv != CKR_OK)                                                                                        \
             return enter_rv;                                                                                           \
     } while (0)
 
-/* Declares `session`, locked until the function returns. */
+/* The same, and declares `session`, locked until the function returns. */
 #define KM_SESSION(session, handle)                                                                                    \
+    KM_ENTER();                                                                                                        \
     __attribute__((cleanup(km_session_leave))) struct km_session *session = NULL;                                      \
     do {                                                                                                               \
         CK_RV enter_rv = km_session_enter(handle, &session);                                                           \

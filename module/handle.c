@@ -293,10 +293,7 @@ void km_session_close_all(const struct km_token *token)
 CK_RV km_session_enter(CK_SESSION_HANDLE handle, struct km_session **ret)
 {
     struct km_session *session;
-    CK_RV rv = km_process_enter();
 
-    if (rv != CKR_OK)
-        return rv;
     km_lock();
     session = km_session_get(handle);
     if (session != NULL)
@@ -304,7 +301,7 @@ CK_RV km_session_enter(CK_SESSION_HANDLE handle, struct km_session **ret)
     km_unlock();
     if (session == NULL)
         return CKR_SESSION_HANDLE_INVALID;
-    pthread_mutex_lock(&session->lock);
+    km_lock_outside(&session->lock);
     session->is_busy = true;
     *ret = session;
     if (!session->is_closed)

@@ -87,7 +87,7 @@ void km_session_close(struct km_session *session);
 struct km_session *km_session_get(CK_SESSION_HANDLE handle);
 void km_session_close_all(const struct km_token *token /* NULL: of every token */);
 
-/* For guard.h, without locks: enters the process, finds the session and locks it; and back. */
+/* For guard.h, inside and without locks: finds the session and locks it; and back. */
 CK_RV km_session_enter(CK_SESSION_HANDLE handle, struct km_session **ret);
 void km_session_leave(struct km_session **session);
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Process state. The invariant: everything behind km_lock is consistent whenever the lock is free, and a fork happens
- * only then (the handlers given to pthread_atfork hold it), so that a child can go on with a copy. A child of a clone
- * without handlers is noticed by its pid all the same. No thread of its own; any thread may enter.
+ * Process state. A fork happens only while no thread is inside the module but those that wait for a socket or for each
+ * other (forks.h), so a child inherits consistent tables and free locks, and goes on with a copy. A child of a clone
+ * without handlers is noticed by its pid all the same. Invariant: who waits for a lock that may be held during a round
+ * trip (a session's, `starting`, `listing`) waits outside. No thread of its own.
  */
 #include "config.h"
 
 #include "process.h"
 
+#include "../common/forks.h"
 #include "../common/log.h"
 #include "handle.h"
 #include "local.h"
@@ -30,10 +32,11 @@
 struct km_process km_process = {.listed_ms = INT64_MIN};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER; /* one thread fetches the list of tokens */
-static atomic_int pid_seen;                                 /* whose state this is; 0: nobody's yet */
-static atomic_bool is_started;                              /* changed under `lock` */
-static bool is_inherited;                                   /* guarded by `lock` */
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER; /* one thread initialises or finalises */
+static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;  /* one thread fetches the list of tokens */
+static atomic_int pid_seen;                                  /* whose state this is; 0: nobody's yet */
+static atomic_bool is_started;                               /* changed under `starting` */
+static bool is_inherited;                                    /* guarded by `starting` */
 static bool is_prepared;
 
 void km_lock(void)
@@ -63,7 +66,9 @@ static void adopt(int from, int pid)
         return;
     }
     if (from != 0) {
+        km_forks_reset();
         lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        starting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         listing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         is_inherited = is_started;
         km_handles_after_fork();
@@ -84,10 +89,29 @@ static void notice_fork(void)
     }
 }
 
-CK_RV km_process_enter(void)
+CK_RV km_process_enter(bool *ret_is_inside)
 {
     notice_fork();
-    return is_started ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (!is_started)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    km_forks_enter();
+    *ret_is_inside = true;
+    return CKR_OK;
+}
+
+void km_process_leave(bool *is_inside)
+{
+    if (*is_inside)
+        km_forks_leave();
+}
+
+void km_lock_outside(pthread_mutex_t *mutex)
+{
+    if (pthread_mutex_trylock(mutex) == 0)
+        return;
+    km_forks_wait();
+    pthread_mutex_lock(mutex);
+    km_forks_resume();
 }
 
 /* Once per process image: OpenSSL is told to leave the host's exit and configuration alone, and the configuration is
@@ -102,7 +126,7 @@ static CK_RV prepare(void)
     if (!is_prepared) {
         if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL) || !km_local_init())
             return CKR_HOST_MEMORY;
-        if (pthread_atfork(km_lock, km_unlock, km_unlock) != 0)
+        if (pthread_atfork(km_forks_hold, km_forks_release, notice_fork) != 0)
             return CKR_HOST_MEMORY;
         is_prepared = true;
     }
@@ -143,43 +167,69 @@ static void forget_sessions(void)
         km_login_drop(km_process.tokens[i]);
 }
 
-CK_RV km_process_start(void)
+/* Between these two, this thread is the only one that starts or stops the module. */
+static void begin_start(void)
 {
-    CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
-
     notice_fork();
-    km_lock();
+    km_lock_outside(&starting);
+    km_forks_enter();
+}
+
+static void end_start(void)
+{
+    km_forks_leave();
+    pthread_mutex_unlock(&starting);
+}
+
+static CK_RV start(void)
+{
+    CK_RV rv;
+
     if (is_started && !is_inherited)
-        goto out;
+        return CKR_CRYPTOKI_ALREADY_INITIALIZED;
     rv = prepare();
     if (rv != CKR_OK)
-        goto out;
+        return rv;
+    km_lock();
     forget_sessions(); /* a child that initialises wants to begin anew */
-    is_started = true;
-    is_inherited = false;
-out:
     km_unlock();
+    is_inherited = false;
+    is_started = true;
+    return CKR_OK;
+}
+
+CK_RV km_process_start(void)
+{
+    CK_RV rv;
+
+    begin_start();
+    rv = start();
+    end_start();
     return rv;
+}
+
+static CK_RV stop(void)
+{
+    if (!is_started)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    is_started = false;
+    is_inherited = false;
+    km_lock();
+    forget_sessions();
+    km_process.listed_ms = INT64_MIN;
+    km_unlock();
+    km_client_disconnect(km_process.client);
+    return CKR_OK;
 }
 
 CK_RV km_process_stop(void)
 {
-    struct km_client *client;
+    CK_RV rv;
 
-    notice_fork();
-    km_lock();
-    if (!is_started) {
-        km_unlock();
-        return CKR_CRYPTOKI_NOT_INITIALIZED;
-    }
-    forget_sessions();
-    is_started = false;
-    is_inherited = false;
-    km_process.listed_ms = INT64_MIN;
-    client = km_process.client;
-    km_unlock();
-    km_client_disconnect(client);
-    return CKR_OK;
+    begin_start();
+    rv = stop();
+    end_start();
+    return rv;
 }
 
 void km_login_drop(struct km_token *token)
@@ -303,7 +353,7 @@ CK_RV km_token_refresh(int64_t age_ms)
     Kmw__Reply *reply = NULL;
     CK_RV rv = CKR_OK;
 
-    pthread_mutex_lock(&listing);
+    km_lock_outside(&listing);
     if (!is_listed_since(age_ms)) {
         rv = km_remote_token_list(&reply);
         if (rv == CKR_OK) {

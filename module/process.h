@@ -14,6 +14,7 @@
 #include "../common/client.h"
 #include "../common/cryptoki.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,8 +58,13 @@ void km_unlock(void);
 /* Milliseconds of a clock that goes on while the machine sleeps. */
 int64_t km_boot_ms(void);
 
-/* Every C_ function's first step: notices a fork. Returns CKR_CRYPTOKI_NOT_INITIALIZED when that is so. */
-CK_RV km_process_enter(void);
+/* Locks a mutex that may be held during a round trip, without keeping a fork waiting for it. */
+void km_lock_outside(pthread_mutex_t *mutex);
+
+/* Every C_ function's first step: notices a fork, and steps inside (forks.h). CKR_CRYPTOKI_NOT_INITIALIZED. */
+CK_RV km_process_enter(bool *ret_is_inside);
+/* And its last. */
+void km_process_leave(bool *is_inside);
 
 /* C_Initialize and C_Finalize after their arguments were checked. */
 CK_RV km_process_start(void);

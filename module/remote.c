@@ -7,6 +7,7 @@
 #include "remote.h"
 
 #include "../common/attr.h"
+#include "../common/forks.h"
 #include "../common/log.h"
 #include "guard.h"
 
@@ -229,6 +230,17 @@ static bool is_registered(void)
     return changes.session != 0 && (changes.ttl_ms == 0 || km_boot_ms() - changes.used_ms < changes.ttl_ms / 2);
 }
 
+/* Waits under changes.lock for something to happen. Comes back inside before it locks again: a fork that waits for
+ * those inside must not wait for somebody who waits for this lock. */
+static void wait_for_change(void)
+{
+    km_forks_wait();
+    pthread_cond_wait(&changes.changed, &changes.lock);
+    pthread_mutex_unlock(&changes.lock);
+    km_forks_resume();
+    pthread_mutex_lock(&changes.lock);
+}
+
 /* The next number, waiting while the window is full. */
 static CK_RV begin_change(Kmw__Change *change)
 {
@@ -237,7 +249,7 @@ static CK_RV begin_change(Kmw__Change *change)
     pthread_mutex_lock(&changes.lock);
     for (;;) {
         if (changes.is_registering) {
-            pthread_cond_wait(&changes.changed, &changes.lock);
+            wait_for_change();
         } else if (!is_registered()) {
             changes.is_registering = true;
             pthread_mutex_unlock(&changes.lock);
@@ -246,7 +258,7 @@ static CK_RV begin_change(Kmw__Change *change)
                 return rv;
             pthread_mutex_lock(&changes.lock);
         } else if (changes.next - changes.acked > changes.window) {
-            pthread_cond_wait(&changes.changed, &changes.lock);
+            wait_for_change();
         } else {
             break;
         }

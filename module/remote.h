@@ -14,10 +14,10 @@ enum km_call_kind {
     KM_CALL_BARE,   /* without ticket */
 };
 
-/* Sends `request` for `token` (NULL: for none) and returns the answer with the result `expected` (NOT_SET: any); freed with
- * km_reply_free. The caller's request is borrowed; token, ticket and change are filled in here. Renews a ticket that is
- * past half of its life; a ticket that a server calls dead makes the token's sessions public. CK_RV of the answer, or
- * by km_err_rv when there is none. */
+/* Sends `request` for `token` (NULL: for none) and returns the answer with the result `expected` (NOT_SET: any); freed
+ * with km_reply_free. The caller's request is borrowed; token, ticket and change are filled in here. Renews a ticket
+ * that is past half of its life; a ticket that a server calls dead makes the token's sessions public. CK_RV of the
+ * answer, or by km_err_rv when there is none. */
 CK_RV km_remote_call(struct km_token *token, Kmw__Request *request, enum km_call_kind kind,
                      Kmw__Reply__ResultCase expected, Kmw__Reply **ret);
 void km_reply_free(Kmw__Reply *reply);

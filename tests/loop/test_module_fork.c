@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,6 +99,8 @@ static CK_RV finalize_only(void)
     return F->C_Finalize(NULL);
 }
 
+static void (*leave)(int) = exit; /* with all exit handlers */
+
 static CK_RV in_child(CK_RV (*run)(void))
 {
     CK_RV rv = CKR_GENERAL_ERROR;
@@ -111,7 +114,7 @@ static CK_RV in_child(CK_RV (*run)(void))
         rv = run();
         if (write(ends[1], &rv, sizeof(rv)) != sizeof(rv))
             _exit(1);
-        exit(0); /* with all exit handlers */
+        leave(0);
     }
     close(ends[1]);
     assert_int_equal(read(ends[0], &rv, sizeof(rv)), sizeof(rv));
@@ -163,32 +166,75 @@ static void each_process_has_its_own_operation(void **state)
 
 /* --- threads --- */
 
-static void *sign_many(void *arg)
+static atomic_int n_begun;
+
+static void *sign_often(void *arg)
 {
     CK_SESSION_HANDLE t = 0;
-    CK_RV rv = F->C_OpenSession(loop_slot, CKF_SERIAL_SESSION, NULL, NULL, &t);
+    CK_RV rv = CKR_OK;
 
-    for (int i = 0; i < 100 && rv == CKR_OK; i++)
-        rv = sign_in(t, private);
-    if (rv == CKR_OK)
-        rv = F->C_CloseSession(t);
+    n_begun++;
+    for (int i = 0; i < 10 && rv == CKR_OK; i++) {
+        rv = F->C_OpenSession(loop_slot, CKF_SERIAL_SESSION, NULL, NULL, &t);
+        if (rv == CKR_OK)
+            rv = sign_in(t, private);
+        if (rv == CKR_OK)
+            rv = F->C_CloseSession(t);
+    }
     *(CK_RV *)arg = rv;
     return NULL;
 }
 
-static void threads_sign_side_by_side(void **state)
+static CK_RV sign_once(void)
+{
+    return sign_in(s, private);
+}
+
+static void find_again(void)
+{
+    CK_OBJECT_CLASS classes[] = {CKO_PUBLIC_KEY, CKO_PRIVATE_KEY};
+    CK_OBJECT_HANDLE *found[] = {&public, &private};
+    CK_ULONG n = 0;
+
+    for (int i = 0; i < 2; i++) {
+        CK_ATTRIBUTE template[] = {{CKA_CLASS, &classes[i], sizeof(classes[i])}, {CKA_LABEL, "forks", 5}};
+        OK(C_FindObjectsInit(s, template, 2));
+        OK(C_FindObjects(s, found[i], 1, &n));
+        assert_int_equal(n, 1);
+        OK(C_FindObjectsFinal(s));
+    }
+}
+
+/* The parent's threads are in their handshakes when it forks, and the child needs one too: whatever lock of OpenSSL's
+ * they held would stop it there. Without common/forks.c some of these children hang, in the random generator. */
+static void children_of_a_busy_parent_work(void **state)
 {
     pthread_t threads[THREADS];
     CK_RV rvs[THREADS];
     (void)state;
 
-    for (int i = 0; i < THREADS; i++)
-        pthread_create(&threads[i], NULL, sign_many, &rvs[i]);
-    assert_int_equal(in_child(straight_on), CKR_OK); /* forked in the middle of it */
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(rvs[i], CKR_OK);
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* its allocator does not survive a fork beside threads */
+#endif
+    leave = _exit; /* what the parent's threads held is lost to the child, which is no leak */
+    for (int round = 0; round < 30; round++) {
+        OK(C_Finalize(NULL)); /* no connection is left */
+        OK(C_Initialize(NULL));
+        s = loop_login();
+        find_again();
+        n_begun = 0;
+        for (int i = 0; i < THREADS; i++)
+            pthread_create(&threads[i], NULL, sign_often, &rvs[i]);
+        while (n_begun < THREADS / 2)
+            usleep(10);
+        usleep(round * 50);
+        assert_int_equal(in_child(sign_once), CKR_OK);
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(threads[i], NULL);
+        for (int i = 0; i < THREADS; i++)
+            assert_int_equal(rvs[i], CKR_OK);
+    }
+    leave = exit;
 }
 
 /* --- loading --- */
@@ -239,7 +285,7 @@ static CK_RV load_and_unload(void)
 {
     CK_RV (*get)(CK_FUNCTION_LIST **);
     struct leaving leaving;
-    int fds = 0;
+    int fds = 0, tasks = count_threads();
 
     pthread_barrier_init(&leaving.closed, NULL, 2);
     OK(C_Finalize(NULL));
@@ -265,7 +311,7 @@ static CK_RV load_and_unload(void)
         if (i == 0)
             fds = count_fds();
     }
-    return count_fds() <= fds && count_threads() == 3 /* ".", "..", this one */ ? CKR_OK : CKR_GENERAL_ERROR;
+    return count_fds() <= fds && count_threads() == tasks ? CKR_OK : CKR_GENERAL_ERROR;
 }
 
 static void twenty_rounds_of_loading_leave_nothing_behind(void **state)
@@ -297,7 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_may_begin_as_it_likes),
         cmocka_unit_test(each_process_has_its_own_operation),
-        cmocka_unit_test(threads_sign_side_by_side),
+        cmocka_unit_test(children_of_a_busy_parent_work),
         cmocka_unit_test(twenty_rounds_of_loading_leave_nothing_behind),
         cmocka_unit_test(initialising_a_hundred_times_is_fine),
     };
