@@ -160,7 +160,7 @@ TESTS += $(unit_programs)
 loop_kit = tests/loop/loop.c tests/loop/loop.h
 loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_fork
+check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_fork tests/loop/test_module_outage
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
@@ -168,6 +168,8 @@ tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
 tests_loop_test_module_use_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
+tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)
+tests_loop_test_module_outage_LDADD = $(loop_libs)
 dist_check_SCRIPTS += tests/loop/exports tests/loop/run
 TESTS += tests/loop/exports tests/loop/run
 
