@@ -72,7 +72,8 @@ new_cluster() {
 # json FIELD: the number or string of a field of the one-line JSON on standard input.
 json() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" | head -1; }
 
-# load_start OP THREADS SECONDS: keymoot-bench in the background; load_result prints its JSON.
+# load_start OP THREADS SECONDS: keymoot-bench in the background; load_end waits for it and leaves its JSON in $load.
+# Not for $(...): a subshell cannot wait for its parent's child, and would take a running load for a failed one.
 load_start() {
     "$bench" --module "$module" --token shared --pin "$PIN" --op "$1" --threads "$2" --seconds "$3" --name keymoot \
         >"$scratch/load.json" 2>"$scratch/load.progress" &
@@ -89,4 +90,7 @@ load_wait_rate() {
     done
     fail "the load made only $(load_calls) calls in 10 s, wanted $1"
 }
-load_result() { wait "$load_pid" || { cat "$scratch/load.progress" | grep -v ^progress; return 1; }; cat "$scratch/load.json"; }
+load_end() {
+    wait "$load_pid" || { grep -av ^progress "$scratch/load.progress"; fail "the load did not run"; return 1; }
+    load=$(cat "$scratch/load.json")
+}
