@@ -6,12 +6,19 @@
  *   B  a RAFT_CHANGE that is not the first entry of an AppendEntries is noted at the wrong index        -> split in send (codec.c), refused by decode
  *   C  an InstallSnapshot during an own snapshot: NULL dereference                                    -> held until the own one is written
  *   D  reordered results corrupt the leader's progress                                               -> FIFO links (peer.c)
- *   E  InstallSnapshot storms                                                                        -> one snapshot read a second
+ *   E  InstallSnapshot storms                                                                        -> one snapshot read a second, one sent to each
  *   F  an election timeout of 150 ms set after a heartbeat of 15 ms becomes 450                         -> replica.c sets the heartbeat last
  *   G  a dropped InstallSnapshot is not sent again for 30 s                                           -> held, not dropped (C); timeout 2 s (replica.c)
  *   H  a candidate that was told to disrupt the leader goes on to disrupt later ones                  -> flag cleared in send
  *   I  a late RequestVoteResult bumps the term of a follower or leader                                -> dropped unless candidate
  *   K  barrier entries carry 8 bytes of uninitialised heap                                            -> zeroed in append
+ *   L  an own snapshot between two membership entries that were applied in one go has an old configuration -> refused in replica.c
+ *   M  a sole voter elects itself without a new term, also after a restart or when the leader before it was removed: two
+ *      leaders in one term                                                                           -> a new term before: io_load, renew_sole_term
+ *   N  entries from index 1 that this server has compacted away meanwhile are appended again at its end -> receive cuts off what the
+ *      snapshot covers
+ *   O  an AppendEntries that ends before the follower's commit index moves that back: a snapshot then holds more than its
+ *      index says                                                                                   -> leader_commit capped in receive
  * A failed write never comes back here: the disk ends the process. Invariant: no method returns an error once raft_start returned, and no
  * callback of the disk runs inside a method. Loop thread.
  */
@@ -48,7 +55,9 @@ struct km_io {
     const struct km_io_events *events;
     void *arg;
     unsigned plants;
+    raft_id id;
     raft_term term;
+    raft_term sole_term;         /* taken to lead as the only voter */
     raft_index next_index;
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
@@ -62,8 +71,11 @@ struct km_io {
     raft_term disrupt_term;      /* the only term in which this server may disrupt a leader */
     struct raft_io_snapshot_get *gets[GETS_MAX];
     size_t n_gets;
-    struct raft_io_snapshot_get *getting;
+    bool is_getting;
     uint64_t last_get_us;
+    struct {
+        uint64_t id, us;
+    } sent[GETS_MAX];            /* to whom a snapshot was sent last */
     raft_index got_index;        /* of the snapshot that was read last */
     raft_term got_term;
 };
@@ -92,10 +104,54 @@ static struct raft *raft_of(struct km_io *io)
 
 static int io_init(struct raft_io *io, raft_id id, const char *address)
 {
-    (void)io;
-    (void)id;
     (void)address;
+    self(io)->id = id;
     return 0;
+}
+
+/* The only voter of the configuration is this server. */
+static bool is_sole_voter(const struct km_io *io, const struct raft_configuration *configuration)
+{
+    unsigned voters = 0;
+    bool is_self = false;
+
+    for (unsigned i = 0; i < configuration->n; i++) {
+        voters += configuration->servers[i].role == RAFT_VOTER;
+        is_self = is_self || (configuration->servers[i].role == RAFT_VOTER && configuration->servers[i].id == io->id);
+    }
+    return is_self && voters == 1;
+}
+
+static bool starts_as_sole_voter(const struct km_io *io)
+{
+    const struct km_disk_state *state = &io->state;
+    struct raft_configuration configuration;
+    bool is_sole;
+
+    for (size_t i = state->n_entries; i-- > 0;) {
+        if (state->entries[i].type != RAFT_CHANGE || (state->snapshot != NULL && state->start_index + i <= state->snapshot->configuration_index))
+            continue;
+        if (raft_configuration_decode(&state->entries[i].buf, &configuration) != 0)
+            must(NULL);
+        is_sole = is_sole_voter(io, &configuration);
+        raft_configuration_close(&configuration);
+        return is_sole;
+    }
+    return state->snapshot != NULL && is_sole_voter(io, &state->snapshot->configuration);
+}
+
+/* A follower that became the only voter will elect itself: it gets a new term first. A refused request for its vote is what makes libraft
+ * take one. */
+static void renew_sole_term(struct km_io *io)
+{
+    struct raft *raft = raft_of(io);
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE, .server_id = io->id, .server_address = ""};
+
+    if (raft->state != RAFT_FOLLOWER || raft->current_term == io->sole_term || !is_sole_voter(io, &raft->configuration) || (io->plants & KM_IO_PLANT_M))
+        return;
+    io->sole_term = raft->current_term + 1;
+    m.request_vote = (struct raft_request_vote){.version = 2, .term = io->sole_term, .candidate_id = io->id, .disrupt_leader = true};
+    io->recv(&io->raft_io, &m); /* the refusal goes to this server itself: send drops it */
 }
 
 static int io_load(struct raft_io *raft_io, raft_term *term, raft_id *voted_for, struct raft_snapshot **snapshot,
@@ -103,6 +159,12 @@ static int io_load(struct raft_io *raft_io, raft_term *term, raft_id *voted_for,
 {
     struct km_io *io = self(raft_io);
 
+    if (starts_as_sole_voter(io) && !(io->plants & KM_IO_PLANT_M)) {
+        io->state.term++;
+        io->state.voted_for = 0;
+        io->disk->ops->set_term(io->disk, io->state.term);
+        io->sole_term = io->state.term;
+    }
     *term = io->term = io->state.term;
     *voted_for = io->state.voted_for;
     *snapshot = io->state.snapshot;
@@ -255,15 +317,42 @@ static void complete_void(struct raft_io_snapshot_get *req)
     req->cb(req, snapshot, 0);
 }
 
+static struct raft_snapshot *copy_snapshot(const struct raft_snapshot *snapshot)
+{
+    struct raft_snapshot *copy = must(raft_malloc(sizeof(*copy)));
+
+    *copy = *snapshot;
+    raft_configuration_init(&copy->configuration);
+    for (unsigned i = 0; i < snapshot->configuration.n; i++) {
+        const struct raft_server *server = &snapshot->configuration.servers[i];
+
+        if (raft_configuration_add(&copy->configuration, server->id, server->address, server->role) != 0)
+            must(NULL);
+    }
+    copy->bufs = must(raft_malloc(sizeof(*copy->bufs)));
+    copy->bufs[0].len = snapshot->bufs[0].len;
+    copy->bufs[0].base = must(raft_malloc(snapshot->bufs[0].len + 1));
+    memcpy(copy->bufs[0].base, snapshot->bufs[0].base, snapshot->bufs[0].len);
+    return copy;
+}
+
+/* One read serves everyone who waits: libraft does not say for whom it asks, and asks many times for the same server. */
 static void on_get(void *arg, struct raft_snapshot *snapshot)
 {
     struct km_io *io = arg;
-    struct raft_io_snapshot_get *req = io->getting;
+    struct raft_io_snapshot_get *gets[GETS_MAX];
+    size_t n = io->n_gets;
 
-    io->getting = NULL;
+    io->is_getting = false;
+    io->n_gets = 0;
     io->got_index = snapshot->index;
     io->got_term = snapshot->term;
-    req->cb(req, snapshot, 0); /* sends it */
+    memcpy(gets, io->gets, n * sizeof(gets[0]));
+    for (size_t i = 0; i < n; i++) {
+        struct raft_snapshot *own = i + 1 < n ? copy_snapshot(snapshot) : snapshot;
+
+        gets[i]->cb(gets[i], own, 0); /* sends it, or does not if that server was sent one a moment ago */
+    }
     if (!io->is_closing)
         io->events->after(io->arg);
 }
@@ -272,10 +361,9 @@ static void start_get(struct km_io *io)
 {
     uint64_t now_us = io->world->boottime_us(io->world);
 
-    if (io->n_gets == 0 || io->getting != NULL || io->is_closing || (io->last_get_us != 0 && now_us < io->last_get_us + GET_PAUSE_US))
+    if (io->n_gets == 0 || io->is_getting || io->is_closing || (io->last_get_us != 0 && now_us < io->last_get_us + GET_PAUSE_US))
         return;
-    io->getting = io->gets[0];
-    memmove(io->gets, io->gets + 1, --io->n_gets * sizeof(io->gets[0]));
+    io->is_getting = true;
     io->last_get_us = now_us;
     io->disk->ops->snapshot_get(io->disk, on_get, io);
 }
@@ -292,6 +380,25 @@ static int io_snapshot_get(struct raft_io *raft_io, struct raft_io_snapshot_get 
     io->gets[io->n_gets++] = req;
     start_get(io);
     return 0;
+}
+
+/* True if `id` was not sent a snapshot a moment ago; then it counts as sent one now. */
+static bool may_send_snapshot(struct km_io *io, uint64_t id)
+{
+    uint64_t now_us = io->world->boottime_us(io->world);
+    size_t slot = 0;
+
+    for (size_t i = 0; i < GETS_MAX; i++) {
+        if (io->sent[i].id == id && io->sent[i].us + GET_PAUSE_US > now_us)
+            return false;
+        if (io->sent[i].id == id || io->sent[i].us < io->sent[slot].us)
+            slot = i;
+        if (io->sent[i].id == id)
+            break;
+    }
+    io->sent[slot].id = id;
+    io->sent[slot].us = now_us;
+    return true;
 }
 
 /* --- messages -------------------------------------------------------------------------------------------------- */
@@ -315,7 +422,7 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req, const stru
     struct raft_message m = *message;
     unsigned first = 0, n;
 
-    if (io->is_closing)
+    if (io->is_closing || m.server_id == io->id)
         goto out;
     switch (m.type) {
     case RAFT_APPEND_ENTRIES:
@@ -331,7 +438,7 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req, const stru
         send_part(io, &m, 0, 0, m.append_entries_result.rejected == 0 ? m.append_entries_result.term : 0);
         break;
     case RAFT_INSTALL_SNAPSHOT:
-        if (m.install_snapshot.last_index == VOID_INDEX)
+        if (m.install_snapshot.last_index == VOID_INDEX || !may_send_snapshot(io, m.server_id))
             break;
         if (m.install_snapshot.last_index == io->got_index && !(io->plants & KM_IO_PLANT_A))
             m.install_snapshot.last_term = io->got_term;
@@ -351,6 +458,36 @@ out:
     return 0;
 }
 
+/* What this server's snapshot covers is committed, hence the same in every leader's log: the message is taken to begin behind it. */
+static void skip_compacted(struct km_io *io, struct raft_append_entries *args)
+{
+    const struct raft_trail *trail = &raft_of(io)->trail;
+    raft_index covered = trail->snapshot.index;
+    unsigned n;
+
+    if (args->prev_log_index >= covered || args->prev_log_index > trail->offset || (io->plants & KM_IO_PLANT_N))
+        return;
+    n = covered - args->prev_log_index < args->n_entries ? (unsigned)(covered - args->prev_log_index) : args->n_entries;
+    args->prev_log_index = covered;
+    args->prev_log_term = trail->snapshot.term;
+    args->n_entries -= n;
+    if (args->n_entries > 0) {
+        memmove(args->entries, args->entries + n, args->n_entries * sizeof(*args->entries)); /* each knows the batch */
+    } else if (n > 0) {
+        raft_free(args->entries[0].batch);
+        raft_free(args->entries);
+        args->entries = NULL;
+    }
+}
+
+static void keep_commit_index(struct km_io *io, struct raft_append_entries *args)
+{
+    raft_index commit = raft_of(io)->commit_index;
+
+    if (args->prev_log_index + args->n_entries < commit && args->leader_commit > commit && !(io->plants & KM_IO_PLANT_O))
+        args->leader_commit = commit;
+}
+
 enum km_err km_io_receive(struct km_io *io, uint64_t id, const char *address, const uint8_t *data, size_t len,
                           void (*before)(void *arg, raft_term term))
 {
@@ -367,6 +504,8 @@ enum km_err km_io_receive(struct km_io *io, uint64_t id, const char *address, co
 
     switch (m.type) {
     case RAFT_APPEND_ENTRIES:
+        skip_compacted(io, &m.append_entries);
+        keep_commit_index(io, &m.append_entries);
         io->receiving_term = m.append_entries.term;
         before(io->arg, m.append_entries.term);
         break;
@@ -430,7 +569,7 @@ static void io_close(struct raft_io *raft_io, raft_io_close_cb cb)
 
     io->is_closing = true;
     io->close = cb;
-    while (io->n_gets > 0)
+    while (io->n_gets > 0 && !io->is_getting) /* else the read that is under way completes them */
         complete_void(io->gets[--io->n_gets]);
     if (io->has_held)
         km_codec_drop(&io->held);
@@ -444,6 +583,7 @@ void km_io_tick(struct km_io *io)
         return;
     io->raft_io.capacity = io->disk->ops->capacity(io->disk);
     start_get(io);
+    renew_sole_term(io);
     io->tick(&io->raft_io);
 }
 

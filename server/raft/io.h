@@ -26,6 +26,9 @@ enum km_io_plant {
     KM_IO_PLANT_A = 1,        /* InstallSnapshot with libraft's wrong last_term */
     KM_IO_PLANT_B = 2,        /* AppendEntries are not split at membership entries */
     KM_IO_PLANT_DISRUPT = 4,  /* disrupt_leader outlives the term after the TimeoutNow */
+    KM_IO_PLANT_N = 16,       /* entries that were compacted away are taken again */
+    KM_IO_PLANT_O = 32,       /* the commit index may go back */
+    KM_IO_PLANT_M = 8,        /* a sole voter leads in the term that it finds */
 };
 
 /* `state` is what the disk's load found; taken, and handed to libraft by raft_start. Errors: KM_ERR_NOMEM. */

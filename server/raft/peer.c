@@ -30,6 +30,7 @@ void km_peer_head_encode(const struct km_peer_head *head, uint8_t *ret)
     km_put_uint(&w, head->utc_ms, 8);
     km_put_uint(&w, head->term, 8);
     km_put_uint(&w, head->applied, 8);
+    km_put_uint(&w, head->configuration, 8);
     km_put_uint(&w, head->echo_us, 8);
     km_put_uint(&w, head->grant_commit, 8);
     km_put_uint(&w, head->grant_echo_us, 8);
@@ -61,6 +62,7 @@ enum km_err km_peer_head_decode(const uint8_t *data, size_t len, struct km_peer_
     head.utc_ms = km_get_uint(&r, 8);
     head.term = km_get_uint(&r, 8);
     head.applied = km_get_uint(&r, 8);
+    head.configuration = km_get_uint(&r, 8);
     head.echo_us = km_get_uint(&r, 8);
     head.grant_commit = km_get_uint(&r, 8);
     head.grant_echo_us = km_get_uint(&r, 8);
@@ -73,21 +75,37 @@ enum km_err km_peer_head_decode(const uint8_t *data, size_t len, struct km_peer_
     return KM_OK;
 }
 
-bool km_peer_order_accept(struct km_peer_order *order, const struct km_peer_head *head)
+uint64_t km_peer_order_epoch(const struct km_peer_order *order)
 {
-    if (head->epoch == order->epoch) {
-        if (head->sequence <= order->sequence)
-            return false;
-        order->sequence = head->sequence;
-        return true;
+    return order->lives[order->current].epoch;
+}
+
+bool km_peer_order_accept(struct km_peer_order *order, const struct km_peer_head *head, uint64_t now_us, uint64_t silence_us)
+{
+    unsigned at = order->current, oldest = (order->current + 1) % KM_PEER_LIVES;
+
+    if (head->epoch == 0)
+        return false;
+    for (unsigned i = 0; i < KM_PEER_LIVES; i++) {
+        if (order->lives[i].epoch == head->epoch)
+            at = i;
+        if (i != order->current && order->lives[i].heard_us < order->lives[oldest].heard_us)
+            oldest = i;
     }
-    for (unsigned i = 0; i < KM_PEER_RETIRED; i++)
-        if (order->retired[i] == head->epoch && head->epoch != 0)
+    if (order->lives[at].epoch != head->epoch && order->lives[at].epoch != 0) { /* never heard of */
+        at = oldest;
+        if (now_us < order->lives[order->current].heard_us + silence_us)
             return false;
-    if (order->epoch != 0)
-        order->retired[order->n_retired++ % KM_PEER_RETIRED] = order->epoch;
-    order->epoch = head->epoch;
-    order->sequence = head->sequence;
+        order->lives[at].sequence = 0;
+    }
+    if (at != order->current && now_us < order->lives[order->current].heard_us + silence_us)
+        return false;
+    if (head->sequence <= order->lives[at].sequence)
+        return false;
+    order->lives[at].epoch = head->epoch;
+    order->lives[at].sequence = head->sequence;
+    order->lives[at].heard_us = now_us;
+    order->current = at;
     return true;
 }
 

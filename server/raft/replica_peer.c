@@ -69,6 +69,19 @@ static bool configuration_has(const struct raft_configuration *configuration, ui
     return false;
 }
 
+static void name_peers(struct km_replica *replica, const struct raft_configuration *configuration)
+{
+    for (unsigned i = 0; i < configuration->n && i < KM_REPLICA_MEMBERS_MAX; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+        struct km_replica_peer *peer = server->id != replica->conf.id ? km_replica_peer(replica, server->id, true) : NULL;
+
+        if (peer == NULL)
+            continue;
+        snprintf(peer->address, sizeof(peer->address), "%s", server->address);
+        peer->farewell_until_us = 0;
+    }
+}
+
 void km_replica_link_members(struct km_replica *replica)
 {
     const struct raft_configuration *configuration = &replica->raft.configuration;
@@ -78,28 +91,29 @@ void km_replica_link_members(struct km_replica *replica)
     bool is_voter[KM_LEASE_MEMBERS_MAX], is_member = configuration_has(configuration, replica->conf.id);
     size_t n = 0, kept = 0;
 
+    if (replica->learned_index != 0 && replica->raft.configuration_committed_index >= replica->learned_index) {
+        raft_configuration_close(&replica->learned);
+        raft_configuration_init(&replica->learned);
+        replica->learned_index = 0;
+    }
+
     for (unsigned i = 0; i < configuration->n && i < KM_REPLICA_MEMBERS_MAX; i++) {
         ids[n] = configuration->servers[i].id;
         is_voter[n++] = configuration->servers[i].role == RAFT_VOTER;
     }
     km_lease_set_members(&replica->lease, ids, is_voter, n, now_us);
 
+    /* Those of the last committed configuration too: a change that was never committed must not shut its members out. */
     n = 0;
-    for (unsigned i = 0; i < configuration->n && i < KM_REPLICA_MEMBERS_MAX; i++) {
-        const struct raft_server *server = &configuration->servers[i];
-        struct km_replica_peer *peer;
-
-        if (server->id == replica->conf.id)
-            continue;
-        peer = km_replica_peer(replica, server->id, true);
-        if (peer != NULL) {
-            snprintf(peer->address, sizeof(peer->address), "%s", server->address);
-            peer->farewell_until_us = 0;
-        }
-    }
+    if (!(replica->plants & KM_REPLICA_PLANT_SHUT_OUT))
+        name_peers(replica, &replica->raft.configuration_committed);
+    name_peers(replica, &replica->learned);
+    name_peers(replica, configuration);
     /* Those who are gone stay for their farewell; a server that is not a member yet keeps those it was told of. */
     for (size_t i = 0; i < replica->n_peers; i++)
-        if (configuration_has(configuration, replica->peers[i].id) || replica->peers[i].farewell_until_us > now_us || !is_member)
+        if (configuration_has(configuration, replica->peers[i].id) || configuration_has(&replica->learned, replica->peers[i].id) ||
+            replica->peers[i].farewell_until_us > now_us || !is_member ||
+            (configuration_has(&replica->raft.configuration_committed, replica->peers[i].id) && !(replica->plants & KM_REPLICA_PLANT_SHUT_OUT)))
             replica->peers[kept++] = replica->peers[i];
     replica->n_peers = kept;
 
@@ -156,6 +170,7 @@ void km_replica_send(struct km_replica *replica, uint64_t id, enum km_peer_kind 
         .utc_ms = replica->world->utc_ms(replica->world),
         .term = replica->raft.current_term,
         .applied = atomic_load(&replica->applied),
+        .configuration = replica->raft.configuration_committed_index,
     };
 
     if (peer == NULL) {
@@ -170,7 +185,7 @@ void km_replica_send(struct km_replica *replica, uint64_t id, enum km_peer_kind 
     }
     if (km_lease_grant(&replica->lease, id, now_us, &head.grant_echo_us, &head.grant_us)) {
         head.grant_commit = replica->raft.commit_index;
-        head.grant_epoch = peer->order.epoch;
+        head.grant_epoch = km_peer_order_epoch(&peer->order);
     }
     km_peer_head_encode(&head, data);
     replica->link->ops->send(replica->link, id, data, len);
@@ -211,6 +226,39 @@ static void on_goodbye(struct km_replica *replica, const struct km_peer_note *no
         km_replica_fatal(replica, "this server was removed from the cluster");
 }
 
+/* A server that was away while members were replaced does not let the new ones in, and may never hear the leader. So whoever sees that
+ * it knows less sends what it knows; that changes nothing but who is let in. */
+static void tell_members(struct km_replica *replica, struct km_replica_peer *peer, uint64_t now_us)
+{
+    struct km_peer_note note = {.index = replica->raft.configuration_committed_index};
+    struct raft_buffer buf;
+
+    if ((peer->told_us != 0 && now_us < peer->told_us + 1000 * (uint64_t)replica->conf.election_ms) || replica->raft.configuration_committed.n == 0 ||
+        (replica->plants & KM_REPLICA_PLANT_NO_GOSSIP))
+        return;
+    peer->told_us = now_us;
+    if (raft_configuration_encode(&replica->raft.configuration_committed, &buf) != 0)
+        return;
+    note.bytes = buf.base;
+    note.len = buf.len;
+    km_replica_note(replica, peer->id, KM_PEER_MEMBERS, &note);
+    raft_free(buf.base);
+}
+
+static void on_members(struct km_replica *replica, const struct km_peer_note *note)
+{
+    struct raft_buffer buf = {(void *)(uintptr_t)note->bytes, note->len};
+    struct raft_configuration learned;
+
+    if (note->index <= replica->raft.configuration_committed_index || note->index <= replica->learned_index ||
+        km_codec_check_configuration(note->bytes, note->len) != KM_OK || raft_configuration_decode(&buf, &learned) != 0)
+        return;
+    raft_configuration_close(&replica->learned);
+    replica->learned = learned;
+    replica->learned_index = note->index;
+    km_replica_link_members(replica);
+}
+
 static void on_note(struct km_replica *replica, struct km_replica_peer *peer, enum km_peer_kind kind, const uint8_t *body, size_t len)
 {
     static void (*const handlers[])(struct km_replica *, uint64_t, const struct km_peer_note *) = {
@@ -227,6 +275,8 @@ static void on_note(struct km_replica *replica, struct km_replica_peer *peer, en
         complain(replica, peer, "malformed");
     else if (kind == KM_PEER_GOODBYE)
         on_goodbye(replica, &note);
+    else if (kind == KM_PEER_MEMBERS)
+        on_members(replica, &note);
     else
         handlers[kind](replica, peer->id, &note);
 }
@@ -250,8 +300,8 @@ static void on_message(void *arg, uint64_t id, const uint8_t *data, size_t len)
         complain(replica, peer, "its election timeout or heartbeat differs");
         return;
     }
-    epoch = peer->order.epoch;
-    if (!km_peer_order_accept(&peer->order, &head))
+    epoch = km_peer_order_epoch(&peer->order);
+    if (!km_peer_order_accept(&peer->order, &head, now_us, 500 * (uint64_t)replica->conf.election_ms))
         return;
     if (head.epoch != epoch)
         km_lease_forget(&replica->lease, id);
@@ -268,6 +318,8 @@ static void on_message(void *arg, uint64_t id, const uint8_t *data, size_t len)
         if (err != KM_OK)
             complain(replica, peer, km_err_text(err));
     }
+    if (head.configuration < replica->raft.configuration_committed_index)
+        tell_members(replica, peer, now_us);
     km_replica_sync_lease(replica);
     km_lease_on_member_applied(&replica->lease, id, head.applied);
     km_lease_on_ack(&replica->lease, id, head.term, head.echo_us, head.stamp_us, now_us);

@@ -94,7 +94,7 @@ struct km_replica_peer {
     uint64_t read_ask;         /* its read that waits for our lease; 0: none */
     uint64_t farewell_until_us, farewell_index; /* it was removed */
     char address[KM_MEMBER_PACKED_MAX];
-    uint64_t complained_us;
+    uint64_t complained_us, told_us;
 };
 
 /* What an entry answered, until the callbacks of its event have run. */
@@ -149,6 +149,8 @@ struct km_replica {
 
     struct km_replica_peer peers[KM_REPLICA_PEERS_MAX];
     size_t n_peers;
+    struct raft_configuration learned; /* newer than ours, as another member told us: its servers are let in */
+    uint64_t learned_index;
     struct {
         bool is_set;
         uint64_t id, stamp_us;
@@ -186,6 +188,9 @@ enum km_replica_plant {
     KM_REPLICA_PLANT_NO_ORIGIN = 1,   /* exactly-once is forgotten */
     KM_REPLICA_PLANT_NO_BARRIER = 2,  /* proposals and reads before the own term's barrier */
     KM_REPLICA_PLANT_STALE_READ = 4,  /* reads answered by a leader without a lease */
+    KM_REPLICA_PLANT_BUG_L = 8,       /* own snapshots whenever libraft wants one (bug L of io.c) */
+    KM_REPLICA_PLANT_SHUT_OUT = 16,   /* members of the last committed configuration are shut out by a change that is not committed */
+    KM_REPLICA_PLANT_NO_GOSSIP = 32,  /* a server that missed changes is not told of newer members */
 };
 void km_replica_set_plants(struct km_replica *replica, unsigned replica_plants, unsigned lease_plants, unsigned io_plants);
 

@@ -280,22 +280,50 @@ static void heads_and_notes_come_back_and_cuts_are_refused(void **state)
     free(data);
 }
 
-static void old_messages_and_old_lives_are_dropped(void **state)
+static bool accept_one(struct km_peer_order *order, uint64_t epoch, uint64_t sequence, uint64_t now_us)
+{
+    struct km_peer_head head = {.epoch = epoch, .sequence = sequence};
+
+    return km_peer_order_accept(order, &head, now_us, 150000 /* silence */);
+}
+
+static void old_messages_are_dropped(void **state)
 {
     struct km_peer_order order = {0};
-    struct km_peer_head head = {.epoch = 7, .sequence = 5};
 
     (void)state;
-    assert_true(km_peer_order_accept(&order, &head));
-    assert_false(km_peer_order_accept(&order, &head)); /* a duplicate */
-    head.sequence = 9;
-    assert_true(km_peer_order_accept(&order, &head)); /* lost ones between are no harm */
-    head.sequence = 8;
-    assert_false(km_peer_order_accept(&order, &head));
-    head = (struct km_peer_head){.epoch = 8, .sequence = 1};
-    assert_true(km_peer_order_accept(&order, &head)); /* it started anew */
-    head = (struct km_peer_head){.epoch = 7, .sequence = 100};
-    assert_false(km_peer_order_accept(&order, &head)); /* a late message of its earlier life */
+    assert_true(accept_one(&order, 7, 5, 1000));
+    assert_false(accept_one(&order, 7, 5, 1000)); /* a duplicate */
+    assert_true(accept_one(&order, 7, 9, 1000));  /* lost ones between are no harm */
+    assert_false(accept_one(&order, 7, 8, 1000));
+    assert_false(accept_one(&order, 0, 10, 1000));
+}
+
+static void a_new_life_takes_over_once_the_old_one_is_silent(void **state)
+{
+    struct km_peer_order order = {0};
+
+    (void)state;
+    assert_true(accept_one(&order, 7, 5, 1000));
+    assert_false(accept_one(&order, 8, 1, 100000));
+    assert_true(accept_one(&order, 8, 1, 151000));
+    assert_int_equal(km_peer_order_epoch(&order), 8);
+    assert_false(accept_one(&order, 7, 6, 152000)); /* a late message of its earlier life */
+}
+
+static void a_late_message_of_an_unknown_life_does_not_shut_out_the_present_one(void **state)
+{
+    struct km_peer_order order = {0};
+
+    (void)state;
+    assert_true(accept_one(&order, 8, 5, 1000));
+    assert_false(accept_one(&order, 7, 900, 2000));
+    assert_true(accept_one(&order, 7, 901, 400000)); /* the present one was cut off a while */
+    assert_false(accept_one(&order, 8, 6, 400001));
+    assert_true(accept_one(&order, 8, 7, 600000));
+    assert_false(accept_one(&order, 7, 901, 900000)); /* and no message counts twice */
+    for (uint64_t epoch = 20; epoch < 30; epoch++)    /* many lives */
+        assert_true(accept_one(&order, epoch, 1, epoch * 1000000));
 }
 
 int main(void)
@@ -309,7 +337,9 @@ int main(void)
         cmocka_unit_test(large_appends_are_split_by_bytes),
         cmocka_unit_test(damaged_configurations_never_reach_libraft),
         cmocka_unit_test(heads_and_notes_come_back_and_cuts_are_refused),
-        cmocka_unit_test(old_messages_and_old_lives_are_dropped),
+        cmocka_unit_test(old_messages_are_dropped),
+        cmocka_unit_test(a_new_life_takes_over_once_the_old_one_is_silent),
+        cmocka_unit_test(a_late_message_of_an_unknown_life_does_not_shut_out_the_present_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
