@@ -5,6 +5,7 @@
  */
 #include "conf.h"
 #include "dev.h"
+#include "net/hangup.h"
 #include "server.h"
 
 #include "../common/log.h"
@@ -245,5 +246,9 @@ int main(int argc, char **argv)
     else
         code = is_init ? init(&daemon, is_join) : run(&daemon);
     km_server_conf_fini(&daemon.conf);
+    if (km_hangup_is_stuck()) { /* nng still runs: nothing of ours may be taken down beneath it */
+        fflush(NULL);
+        _exit(code);
+    }
     return code;
 }

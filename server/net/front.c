@@ -9,6 +9,7 @@
 #include "../../common/secret.h"
 #include "../../common/sp.h"
 #include "gate.h"
+#include "hangup.h"
 
 #include <assert.h>
 #include <nng/protocol/reqrep0/rep.h>
@@ -22,6 +23,7 @@
 #define REFUSAL_MS 300                  /* time for an alert to reach the one refused */
 #define PART_MS 30000                   /* between two parts of one message */
 #define TICK_MS 100
+#define CLOSE_MS 500
 #define SEND_QUEUE 4096
 #define CALLBACKS_MAX 256u
 
@@ -105,9 +107,11 @@ static void unref_conn(struct km_gate_conn *conn)
     unref_front(front);
 }
 
-static void close_pipe(uint32_t id)
+static void close_pipe(struct km_front *front, uint32_t id)
 {
     nng_pipe pipe = {.id = id};
+    if (km_gate_hangup(&front->gate, id, km_monotonic_ms()))
+        return;
     (void)nng_pipe_close(pipe); /* gone already: as good */
 }
 
@@ -115,7 +119,7 @@ static void close_pipe(uint32_t id)
 static void shut(struct km_gate_conn *conn)
 {
     conn->is_closing = true;
-    close_pipe(conn->id);
+    close_pipe(conn->owner, conn->id);
 }
 
 static bool reserve_memory(struct km_front *front, size_t size)
@@ -140,7 +144,7 @@ static void answer(struct km_gate_conn *conn, nng_msg *msg, const uint8_t *frame
     if (is_ready && nng_sendmsg(front->socket, msg, NNG_FLAG_NONBLOCK) == 0)
         return;
     nng_msg_free(msg);
-    close_pipe(conn->id);
+    close_pipe(front, conn->id);
 }
 
 /* Seals and sends the next part of `data`; `has_more` when more follows. */
@@ -386,7 +390,7 @@ static void on_message(struct km_front *front, nng_msg *msg)
     if (atomic_exchange(&conn->is_busy, true)) {
         atomic_fetch_add(&front->malformed, 1);
         km_quiet_log(&front->quiet, KM_LOG_WARN, "closed %s: a second message before the first was answered", conn->text);
-        close_pipe(conn->id);
+        close_pipe(front, conn->id);
         nng_msg_free(msg);
     } else if (conn->is_closing) {
         refuse(conn, msg);
@@ -420,13 +424,15 @@ static void pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
     uint32_t id = (uint32_t)nng_pipe_id(pipe), victim;
     if (event == NNG_PIPE_EV_REM_POST) {
         struct km_gate_conn *gone = km_gate_remove(&front->gate, id);
-        if (gone != NULL)
+        if (gone != NULL) {
+            km_hangup_forget(gone->fd);
             unref_conn(gone);
+        }
         return;
     }
     struct km_gate_conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL) {
-        close_pipe(id);
+        nng_pipe_close(pipe);
         return;
     }
     atomic_fetch_add(&front->accepted, 1);
@@ -436,6 +442,7 @@ static void pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
     conn->owner = front;
     conn->born_ms = km_monotonic_ms();
     conn->deadline = conn->born_ms + front->conf.handshake_ms;
+    conn->fd = km_hangup_find(pipe);
     km_source_of(pipe, &conn->source, conn->text);
     bool is_admitted = km_gate_admit(&front->gate, conn, &victim);
     if (victim != 0 || !is_admitted) {
@@ -443,10 +450,11 @@ static void pipe_cb(nng_pipe pipe, nng_pipe_ev event, void *arg)
         km_quiet_log(&front->quiet, KM_LOG_WARN, "too many unauthenticated connections (from %s)", conn->text);
     }
     if (victim != 0)
-        close_pipe(victim);
+        close_pipe(front, victim);
     if (!is_admitted) {
+        km_hangup_forget(conn->fd);
         unref_conn(conn);
-        close_pipe(id);
+        nng_pipe_close(pipe); /* nothing is received from it yet */
     }
 }
 
@@ -463,7 +471,7 @@ static void tick_cb(void *arg)
         if (n_strangers > 0)
             km_quiet_log(&front->quiet, KM_LOG_WARN, "closed %zu connections: no handshake within %u ms", n_strangers, front->conf.handshake_ms);
         for (size_t i = 0; i < n; i++)
-            close_pipe(late[i]);
+            close_pipe(front, late[i]);
     } while (n == sizeof(late) / sizeof(late[0]));
     km_quiet_flush(&front->quiet);
     nng_sleep_aio(TICK_MS, front->tick);
@@ -557,16 +565,18 @@ void km_front_close(struct km_front *front)
     if (front == NULL)
         return;
     atomic_store(&front->is_closing, true);
-    nng_close(front->socket);
-    if (front->tick != NULL) {
+    /* Before the socket closes: what asks a closing raw socket for a message may wait in memory that is gone (nng 1.5). */
+    if (front->tick != NULL)
         nng_aio_stop(front->tick);
-        nng_aio_free(front->tick);
-    }
-    for (unsigned i = 0; i < front->n_receivers; i++) {
+    for (unsigned i = 0; i < front->n_receivers; i++)
         nng_aio_stop(front->receivers[i].aio);
+    bool is_closed = km_hangup_socket(front->socket, CLOSE_MS);
+    if (front->tick != NULL)
+        nng_aio_free(front->tick);
+    for (unsigned i = 0; i < front->n_receivers; i++)
         nng_aio_free(front->receivers[i].aio);
-    }
-    unref_front(front);
+    if (is_closed)
+        unref_front(front);
 }
 
 void km_front_counts(const struct km_front *front, struct km_front_counts *ret)

@@ -6,11 +6,13 @@
 #include "gate.h"
 
 #include "../../common/sp.h"
+#include "hangup.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define SHUT_MS 200  /* for a connection to end by itself once it is shut for reading */
 #define SLOW_MS 1000 /* a stranger that has spoken may be shown out too after this */
 
 void km_gate_init(struct km_gate *gate, unsigned strangers_max, unsigned strangers_per_source)
@@ -166,12 +168,26 @@ size_t km_gate_expired(struct km_gate *gate, int64_t now, uint32_t *ret, size_t 
         next = conn->watch_next;
         if (conn->deadline > now)
             continue;
-        *ret_strangers += conn->is_stranger;
+        *ret_strangers += conn->is_stranger && !conn->is_shut;
         ret[n++] = conn->id;
         know(gate, conn);
     }
     pthread_mutex_unlock(&gate->lock);
     return n;
+}
+
+bool km_gate_hangup(struct km_gate *gate, uint32_t id, int64_t now)
+{
+    pthread_mutex_lock(&gate->lock);
+    struct km_gate_conn *conn = *find(gate, id);
+    bool is_done = conn != NULL && km_hangup(conn->fd, conn->is_shut);
+    if (is_done && !conn->is_shut) {
+        conn->is_shut = true;
+        conn->deadline = now + SHUT_MS;
+        watch(gate, conn);
+    }
+    pthread_mutex_unlock(&gate->lock);
+    return is_done;
 }
 
 unsigned km_gate_strangers(struct km_gate *gate, unsigned *ret_open)

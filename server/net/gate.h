@@ -14,7 +14,8 @@
 struct km_gate_conn {
     struct km_gate_conn *next;               /* in the table */
     struct km_gate_conn *watch_prev, *watch_next;
-    bool is_watched, is_stranger, has_spoken; /* under the gate's lock */
+    bool is_watched, is_stranger, has_spoken, is_shut; /* under the gate's lock */
+    int fd;                                            /* see hangup.h; the same */
     int64_t born_ms, deadline;
     uint32_t id; /* nng's pipe */
     struct km_source source;
@@ -63,6 +64,10 @@ void km_gate_watch(struct km_gate *gate, struct km_gate_conn *conn, int64_t dead
 
 /* Up to `max` pipes whose deadline has passed; they are not reported again. */
 size_t km_gate_expired(struct km_gate *gate, int64_t now, uint32_t *ret, size_t max, size_t *ret_strangers);
+
+/* Ends the connection beneath pipe `id`, gently; if it is still there 200 ms later, its deadline has passed, and the next call
+ * ends it for good. False if there is nothing beneath it that we could end: close the pipe. */
+bool km_gate_hangup(struct km_gate *gate, uint32_t id, int64_t now);
 
 unsigned km_gate_strangers(struct km_gate *gate, unsigned *ret_open);
 

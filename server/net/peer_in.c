@@ -28,6 +28,14 @@ static void guest_free(struct guest *g)
     free(g);
 }
 
+/* Gently at first, for good at the next call. With the lock. */
+static void guest_shut(struct guest *g)
+{
+    if (!km_hangup(g->fd, g->is_shut))
+        nng_pipe_close(g->pipe);
+    g->is_shut = true;
+}
+
 static struct guest *guest_find(struct peers *p, nng_pipe pipe)
 {
     for (struct guest *g = p->guests; g; g = g->next)
@@ -61,14 +69,15 @@ static void on_guest_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         if (strangers >= STRANGERS_MAX) { /* not the newcomer goes: it may be a member that was cut off */
             km_quiet_log(&p->quiet, KM_LOG_WARN, "peer listener: more than %d strangers", STRANGERS_MAX);
             oldest->is_refused = true;
-            nng_pipe_close(oldest->pipe);
+            guest_shut(oldest);
         }
         if (!guest_find(p, pipe))
             g = calloc(1, sizeof(*g));
         if (g) {
             *g = (struct guest){
-                .next = p->guests, .pipe_id = (uint32_t)nng_pipe_id(pipe), .pipe = pipe, .since_ms = km_peers_now_ms()};
+                .next = p->guests, .pipe_id = (uint32_t)nng_pipe_id(pipe), .pipe = pipe, .fd = -1, .since_ms = km_peers_now_ms()};
             if (km_channel_new(p->server_tls, NULL, NULL, &g->channel) == KM_OK) {
+                g->fd = km_hangup_find(pipe);
                 p->guests = g;
             } else {
                 guest_free(g);
@@ -83,6 +92,7 @@ static void on_guest_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
                 continue;
             g = *at;
             *at = g->next;
+            km_hangup_forget(g->fd);
             guest_free(g);
             break;
         }
@@ -121,7 +131,7 @@ static bool guest_hello(struct peers *p, struct guest *g, const uint8_t *data, s
             continue;
         other->is_known = false; /* what is still under way on its last connection would come out of order */
         other->is_refused = true;
-        nng_pipe_close(other->pipe);
+        guest_shut(other);
     }
     g->is_known = true;
     return true;
@@ -227,10 +237,13 @@ static void on_guest_recv(void *arg)
     nng_pipe pipe = nng_msg_get_pipe(msg);
     pthread_mutex_lock(&p->lock);
     struct guest *g = guest_find(p, pipe);
-    bool ok = g && guest_frame(p, g, msg);
+    if (g && !guest_frame(p, g, msg)) {
+        g->is_refused = true;
+        guest_shut(g);
+    }
     pthread_mutex_unlock(&p->lock);
     nng_msg_free(msg);
-    if (!ok)
+    if (!g)
         nng_pipe_close(pipe);
     nng_recv_aio(p->listener, p->recv_aio);
 }
@@ -240,7 +253,7 @@ void km_guests_check(struct peers *p)
     pthread_mutex_lock(&p->lock);
     for (struct guest *g = p->guests; g; g = g->next)
         if (g->is_known && !is_member(p, g->id, g->name))
-            nng_pipe_close(g->pipe);
+            guest_shut(g);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -253,9 +266,10 @@ void km_guests_tick(struct peers *p, uint64_t now)
         uint64_t age = now - g->since_ms;
         if (g->is_refused || (!g->is_known && age > HANDSHAKE_MS) || age > KM_CHANNEL_AGE_MAX_S * 1000ull ||
             (who && who->not_after && who->not_after < (long long)time(NULL)))
-            nng_pipe_close(g->pipe);
+            guest_shut(g);
         if (!g->is_known && age > 2 * HANDSHAKE_MS) { /* nng tells of no end where the start failed */
             *at = g->next;
+            km_hangup_forget(g->fd);
             guest_free(g);
             continue;
         }
@@ -287,10 +301,11 @@ void km_guests_close(struct peers *p)
 {
     if (p->recv_aio)
         nng_aio_stop(p->recv_aio);
-    if (nng_socket_id(p->listener) > 0)
-        nng_close(p->listener);
+    bool is_closed = nng_socket_id(p->listener) <= 0 || km_hangup_socket(p->listener, CLOSE_MS);
     if (p->recv_aio)
         nng_aio_free(p->recv_aio);
+    if (!is_closed)
+        return;
     for (struct guest *g = p->guests, *next; g; g = next) {
         next = g->next;
         guest_free(g);

@@ -239,12 +239,13 @@ void km_peer_free(struct peer *peer)
         nng_aio_stop(peer->send_aio);
     if (peer->recv_aio)
         nng_aio_stop(peer->recv_aio);
-    if (nng_socket_id(peer->socket) > 0)
-        nng_close(peer->socket);
+    bool is_closed = nng_socket_id(peer->socket) <= 0 || km_hangup_socket(peer->socket, CLOSE_MS);
     if (peer->send_aio)
         nng_aio_free(peer->send_aio);
     if (peer->recv_aio)
         nng_aio_free(peer->recv_aio);
+    if (!is_closed)
+        return;
     km_channel_free(peer->channel);
     drop_queue(peer);
     pthread_mutex_destroy(&peer->lock);

@@ -211,6 +211,10 @@ static void on_handle_closed(uv_handle_t *handle)
     struct peers *p = handle->data;
     if (--p->handles_open > 0)
         return;
+    if (km_hangup_is_stuck()) { /* nng's callbacks may still come */
+        p->on_close(p->close_arg);
+        return;
+    }
     for (struct event *e = p->events_head, *next; e; e = next) {
         next = e->next;
         free(e);

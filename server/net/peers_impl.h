@@ -8,6 +8,7 @@
 
 #include "peers.h"
 
+#include "hangup.h"
 #include "quiet.h"
 
 #include <nng/nng.h>
@@ -28,6 +29,7 @@ enum {
     INBOX_MAX = 512 * 1024 * 1024, /* bytes that wait for the loop */
     RECONNECT_MIN_MS = 20,
     RECONNECT_MAX_MS = 200,
+    CLOSE_MS = 500,
     REFUSED_MIN_MS = 50, /* the same after the other end would not have us; doubles */
     REFUSED_MAX_MS = 1000,
 };
@@ -78,6 +80,8 @@ struct guest {
     nng_pipe pipe;
     struct km_channel *channel;
     bool is_authenticated, is_known; /* known: its hello named the member that its certificate names */
+    int fd;                          /* see hangup.h */
+    bool is_shut;
     bool is_refused;                 /* nothing more is taken; closed at the next tick, when the alert is out */
     uint64_t id, since_ms;
     char name[KM_NAME_MAX + 1];
