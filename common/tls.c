@@ -284,7 +284,7 @@ static SSL_CTX *new_context(bool is_server)
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_cb);
     SSL_CTX_set_verify_depth(ctx, VERIFY_DEPTH);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_CLEANSE_PLAINTEXT /* PINs and keys come by */);
     SSL_CTX_set_timeout(ctx, KM_CHANNEL_AGE_MAX_S);
     if (is_server) {
         /* Tickets hold all that resumption needs; nothing is cached here. Idle connections give their buffers back. */

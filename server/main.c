@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -101,6 +102,14 @@ static void watch(struct daemon *daemon, uv_signal_t *handle, uv_signal_cb cb, i
     uv_signal_init(&daemon->loop, handle);
     handle->data = daemon;
     uv_signal_start(handle, cb, signal);
+}
+
+/* Keys are plaintext in here while they are used: no core file, no debugger or /proc/PID/mem of another user's process. */
+static void hide_memory(void)
+{
+    static const struct rlimit none = {0, 0};
+    if (prctl(PR_SET_DUMPABLE, 0) || setrlimit(RLIMIT_CORE, &none))
+        fprintf(stderr, "keymootd: this process cannot be kept from leaving a core file\n");
 }
 
 static void raise_limits(void)
@@ -189,6 +198,7 @@ int main(int argc, char **argv)
     struct km_dev_options dev = {0};
     bool is_check = false, is_init = false, is_join = false, is_dev = false;
     char message[KM_SERVER_MESSAGE_MAX] = "", *end;
+    hide_memory();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case CONFIG:

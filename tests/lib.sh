@@ -7,6 +7,11 @@ build=${KEYMOOT_BUILD:-${abs_top_builddir:-$src/build}}
 bin=$build
 module=$build/.libs/keymoot-pkcs11.so
 bench=$build/tests/bench/keymoot-bench
+# Ports from here on: each test has its offset, each build its hundred unless KEYMOOT_TEST_PORT says which.
+#   tests/cluster/run 0 (1-9, 21-29, 51-59), tests/cli/test_members.sh 10, test-daemon.sh 30, tests/loop/run 45, test-dev.sh 46
+test_port=${KEYMOOT_TEST_PORT:-$((7700 + $(echo "$build" | cksum | cut -d' ' -f1) % 200 * 100))}
+# A module that is built with ASan needs its runtime in the host before everything else; the host's own leaks are not ours.
+host_preload=$(ldd "$module" 2>/dev/null | awk '/libasan/ {print $3}')
 # shellcheck source=contrib/cluster.sh
 . "$src/contrib/cluster.sh"
 
@@ -19,14 +24,26 @@ clean_up() {
     set +e
     [ ! -f "$scratch/c/size" ] || cluster_stop "$scratch/c"
     type test_clean_up >/dev/null 2>&1 && test_clean_up
+    if grep -lE '(Address|Leak|Thread)Sanitizer:|runtime error:' "$scratch"/c/*/out 2>/dev/null; then
+        head -n 60 "$scratch"/c/*/out
+        echo "FAIL a server's sanitizer found something"
+        failed=$((failed + 1)) rc=1
+    fi
     if [ "$failed" -gt 0 ] || [ $rc -ne 0 ]; then
         for log in "$scratch"/c/*/log; do [ ! -f "$log" ] || { echo "--- $log"; tail -n 40 "$log"; }; done
-        [ -z "${KEYMOOT_KEEP:-}" ] || { echo "kept: $scratch"; return; }
+        [ -z "${KEYMOOT_KEEP:-}" ] || { echo "kept: $scratch"; exit $rc; }
     fi
     rm -rf "$scratch"
+    exit $rc
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
+
+# host PROGRAM...: a program that is not ours and loads the module.
+host() {
+    [ -n "$host_preload" ] || { "$@"; return; }
+    LD_PRELOAD=$host_preload ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 "$@"
+}
 
 note() { printf '    %s\n' "$*"; }
 fail() { printf '    FAILED: %s\n' "$*"; return 1; }
@@ -52,7 +69,7 @@ claims() {
     [ "$failed" -eq 0 ]
 }
 
-p11() { KEYMOOT_CONF=${KEYMOOT_CONF:-$scratch/c/client.conf} pkcs11-tool --module "$module" "$@"; }
+p11() { KEYMOOT_CONF=${KEYMOOT_CONF:-$scratch/c/client.conf} host pkcs11-tool --module "$module" "$@"; }
 p11_user() { p11 --token-label shared --login --pin "$PIN" "$@"; }
 
 # free_slot: the id of the uninitialised slot, as pkcs11-tool prints it.

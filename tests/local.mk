@@ -201,7 +201,24 @@ dist_check_SCRIPTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 TESTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 
 # --- suites of their own
-AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD;
+AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD; \
+	LSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/lsan.supp print_suppressions=0 $$LSAN_OPTIONS"; export LSAN_OPTIONS; \
+	TSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/tsan.supp $$TSAN_OPTIONS"; export TSAN_OPTIONS; \
+	UBSAN_OPTIONS="print_stacktrace=1 $$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
+EXTRA_DIST += tests/lsan.supp tests/tsan.supp
+dist_check_SCRIPTS += tests/cluster/short
+TESTS += tests/cluster/short
+
+# --- what has threads, in a build with --enable-sanitize=thread
+.PHONY: check-tsan
+if HAVE_CMOCKA
+tsan_tests = tests/unit/test_keycache tests/unit/test_builtin tests/unit/test_secret tests/unit/test_log \
+	tests/unit/test_store_find tests/unit/test_disk tests/unit/test_world_uv tests/unit/test_audit \
+	tests/unit/test_front tests/unit/test_client tests/unit/test_peers tests/unit/test_sp tests/unit/test_handle \
+	tests/unit/test_remote tests/loop/test_service_token tests/loop/test_service_object tests/loop/run
+endif
+check-tsan:
+	$(MAKE) check TESTS='$(tsan_tests)'
 .PHONY: check-hosts check-cluster bench
 check-hosts: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/hosts/run

@@ -1,10 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The command line with a running cluster: status, tokens, and servers that come and go.
-# KEYMOOT_TEST_PORT: first of the ports used.
 . "$(dirname "$0")/../lib.sh"
 
-port=${KEYMOOT_TEST_PORT:-7120}
+port=$((test_port + 10))
 keymoot=$bin/keymoot
 c=$scratch/c
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
-port=${KEYMOOT_TEST_PORT:-7380}
+port=$((test_port + 30))
 c=$scratch/c
 conf=$c/a/server.conf
 test_clean_up() { [ -z "${notify_pid:-}" ] || kill "$notify_pid" 2>/dev/null || true; }
