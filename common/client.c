@@ -157,12 +157,19 @@ struct call {
     struct km_tries tries;
 };
 
+/* One server that hangs must not eat the whole call: there is time for another. */
+static unsigned attempt_ms(const struct km_client_conf *conf)
+{
+    unsigned share = conf->deadline_ms / 2;
+    return conf->attempt_deadline_ms < share ? conf->attempt_deadline_ms : share;
+}
+
 static enum km_err exchange(struct call *call, struct km_conn *conn, const uint8_t *part, size_t len, bool has_more,
                             const uint8_t **ret, size_t *ret_len, bool *ret_has_more, bool *ret_is_sent)
 {
     const uint8_t *frame, *reply;
     size_t frame_len, reply_len;
-    int64_t deadline = km_monotonic_ms() + call->client->conf.attempt_deadline_ms;
+    int64_t deadline = km_monotonic_ms() + attempt_ms(&call->client->conf);
     enum km_err err = km_channel_seal(conn->channel, part, len, has_more, &frame, &frame_len);
     if (err != KM_OK)
         return err;
@@ -415,7 +422,7 @@ static enum km_err pack(struct call *call, Kmw__Request *request)
     char *program = request->program;
     request->version = KM_WIRE_VERSION;
     request->min_index = km_client_index(client);
-    request->deadline_ms = client->conf.attempt_deadline_ms;
+    request->deadline_ms = attempt_ms(&client->conf);
     request->program = client->program;
     request->uid = (uint32_t)getuid();
     call->len = kmw__request__get_packed_size(request);

@@ -30,7 +30,7 @@ struct km_client_conf {
     int log_level;
     unsigned deadline_ms;         /* of a whole call: default 10000 */
     unsigned connect_deadline_ms; /* of one attempt: default 1000 */
-    unsigned attempt_deadline_ms; /* of one request at one server: default 3000 */
+    unsigned attempt_deadline_ms; /* of one request at one server: default 3000; half of deadline_ms at most */
     struct km_client_server servers[KM_SERVERS_MAX];
     size_t n_servers;
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dispatch: one table, one order. Who asks, whether the time is over, what the client has seen already, whether this
- * server is fresh, token, ticket, then the operation; afterwards audit, freshness and key state again, and only then
- * the reply. A step that would have to wait sends the call to a thread that may, where all of it is done again.
+ * Dispatch: one table, one order. Who asks, whether the time is over, whether this server is fresh (one that is not
+ * sends the client elsewhere at once), what the client has seen already, token, ticket, then the operation; afterwards
+ * audit, freshness and key state again, and only then the reply. A step that would have to wait sends the call to a
+ * thread that may, where all of it is done again.
  */
 #include "call.h"
 #include "operations.h"
@@ -117,8 +118,8 @@ static enum km_flow replay(struct km_call *call)
 
 enum km_flow km_dispatch(struct km_call *call)
 {
-    static enum km_flow (*const steps[])(struct km_call * call) = {check_identity, reach_index, check_service, prepare,
-                                                                   find_token,     replay,      check_ticket};
+    static enum km_flow (*const steps[])(struct km_call * call) = {check_identity, check_service, reach_index, prepare,
+                                                                   find_token,     replay,        check_ticket};
     if (km_now_ms() >= call->deadline_ms)
         return km_call_verdict(call, KMW__REPLY__VERDICT__BUSY, "waited too long for a thread");
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
