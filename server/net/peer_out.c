@@ -29,9 +29,19 @@ static void drop_queue(struct peer *peer)
     peer->head = NULL;
     peer->tail = &peer->head;
     peer->queued = 0;
+    if (peer->held)
+        nng_msg_free(peer->held);
+    peer->held = NULL;
 }
 
-/* Hands one frame to nng. With the lock; false when the connection must be closed. */
+static void start_sending(struct peer *peer, nng_msg *msg)
+{
+    nng_aio_set_msg(peer->send_aio, msg);
+    peer->is_sending = true;
+    nng_send_aio(peer->socket, peer->send_aio);
+}
+
+/* Hands one frame to nng, or holds it until the last one is gone. With the lock; false when the connection must be closed. */
 static bool send_frame(struct peer *peer, const uint8_t *frame, size_t len)
 {
     nng_msg *msg = km_peers_message(frame, len);
@@ -41,9 +51,14 @@ static bool send_frame(struct peer *peer, const uint8_t *frame, size_t len)
         nng_msg_free(msg);
         return false;
     }
-    nng_aio_set_msg(peer->send_aio, msg);
-    peer->is_sending = true;
-    nng_send_aio(peer->socket, peer->send_aio);
+    if (!peer->is_sending) {
+        start_sending(peer, msg);
+    } else if (!peer->held) {
+        peer->held = msg;
+    } else { /* handshakes alternate: the other end answered what it cannot have seen */
+        nng_msg_free(msg);
+        return false;
+    }
     return true;
 }
 
@@ -160,14 +175,14 @@ static void on_peer_recv(void *arg)
     if (peer->channel && nng_pipe_id(nng_msg_get_pipe(msg)) == nng_pipe_id(peer->pipe) &&
         !peer_frame(peer, nng_msg_body(msg), nng_msg_len(msg), &is_up))
         nng_pipe_close(peer->pipe);
-    pthread_mutex_unlock(&peer->lock);
-    nng_msg_free(msg);
-    if (is_up) {
+    if (is_up) { /* posted under the lock, or the end of this connection might overtake it */
         peer->last_reason[0] = '\0';
         km_log(KM_LOG_INFO, "peer %s at %s: connected", peer->name, peer->address);
         if (!km_peers_post(peer->owner, EVENT_UP, peer->id, NULL, 0))
             nng_pipe_close(peer->pipe);
     }
+    pthread_mutex_unlock(&peer->lock);
+    nng_msg_free(msg);
     nng_recv_aio(peer->socket, peer->recv_aio);
 }
 
@@ -178,8 +193,13 @@ static void on_peer_sent(void *arg)
     if (nng_aio_result(peer->send_aio) != 0)
         nng_msg_free(nng_aio_get_msg(peer->send_aio));
     peer->is_sending = false;
-    if (!pump(peer))
+    if (peer->held) {
+        nng_msg *msg = peer->held;
+        peer->held = NULL;
+        start_sending(peer, msg);
+    } else if (!pump(peer)) {
         nng_pipe_close(peer->pipe);
+    }
     pthread_mutex_unlock(&peer->lock);
 }
 
@@ -221,13 +241,13 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         peer->channel = NULL;
         drop_queue(peer);
     }
-    pthread_mutex_unlock(&peer->lock);
-    if (event == NNG_PIPE_EV_REM_POST)
-        nng_aio_cancel(peer->send_aio); /* or its frame would wait for the next connection */
     if (was_up) {
         km_log(KM_LOG_INFO, "peer %s at %s: connection lost", peer->name, peer->address);
         (void)!km_peers_post(peer->owner, EVENT_DOWN, peer->id, NULL, 0);
     }
+    pthread_mutex_unlock(&peer->lock);
+    if (event == NNG_PIPE_EV_REM_POST)
+        nng_aio_cancel(peer->send_aio); /* or its frame would wait for the next connection */
 }
 
 void km_peer_free(struct peer *peer)

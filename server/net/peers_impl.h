@@ -58,7 +58,8 @@ struct peer {
     char address[256];
     nng_socket socket;
     nng_aio *send_aio, *recv_aio;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* before the owner's */
+    nng_msg *held; /* a frame that waits until send_aio is free: answers can be faster than nng's word that we have asked */
     nng_pipe pipe; /* id <= 0: none */
     struct km_channel *channel;
     /* GREETING: authenticated, the hello is on its way; UP: it was answered, so both ends take the other for a member. */

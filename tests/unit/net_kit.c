@@ -91,6 +91,7 @@ static void *reply_late(void *arg)
     struct late *late = arg;
     usleep((useconds_t)atomic_load(&late->server->delay_ms) * 1000);
     reply_to(late->server, late->request, late->data, late->len);
+    atomic_fetch_sub(&late->server->n_late, 1);
     free(late->data);
     free(late);
     return NULL;
@@ -109,6 +110,7 @@ static void on_request(void *arg, struct km_front_request *request, const struct
     pthread_t thread;
     *late = (struct late){server, request, malloc(len), len};
     memcpy(late->data, data, len);
+    atomic_fetch_add(&server->n_late, 1);
     pthread_create(&thread, NULL, reply_late, late);
     pthread_detach(thread);
 }
@@ -141,6 +143,8 @@ void kit_server_stop(struct kit_server *server)
 {
     km_front_close(server->front);
     server->front = NULL;
+    while (atomic_load(&server->n_late) > 0) /* they answer into the void */
+        usleep(1000);
 }
 
 /* --- client */

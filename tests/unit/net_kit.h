@@ -26,6 +26,7 @@ struct kit_server {
     atomic_int delay_ms;  /* > 0: answers that much later, on another thread */
     atomic_int verdict;   /* Kmw__Reply__Verdict of the answers to come */
     atomic_int n_calls;
+    atomic_int n_late;    /* threads that have yet to answer */
     uint64_t index;
     char last_identity[KM_IDENTITY_MAX];
 };

@@ -209,7 +209,9 @@ static void a_thousand_silent_connections_disturb_nobody(void **state)
     print_message("   at most %u strangers at once, %ld KiB more memory, %llu shown out\n", worst, peak - before,
                   (unsigned long long)counts.refused_limit);
     assert_true(worst <= 64);
+#ifndef __SANITIZE_ADDRESS__ /* whose quarantine keeps what was freed */
     assert_true(peak - before < 32 * 1024);
+#endif
     int64_t start = km_monotonic_ms();
     for (int i = 0; i < N; i++) {
         uint8_t byte[64];
