@@ -177,7 +177,8 @@ static bool guest_stream(struct peers *p, struct guest *g, const nng_msg *msg, c
             return false;
         }
     }
-    memmove(g->buffer, g->buffer + at, g->len - at);
+    if (at > 0) /* not while a long message grows: it would be copied with each frame */
+        memmove(g->buffer, g->buffer + at, g->len - at);
     g->len -= at;
     if (g->len == 0 && g->cap > BUFFER_KEPT) {
         free(g->buffer);

@@ -44,7 +44,7 @@ static void start_sending(struct peer *peer, nng_msg *msg)
 /* Hands one frame to nng, or holds it until the last one is gone. With the lock; false when the connection must be closed. */
 static bool send_frame(struct peer *peer, const uint8_t *frame, size_t len)
 {
-    nng_msg *msg = km_peers_message(frame, len);
+    nng_msg *msg = peer->is_leaving ? NULL : km_peers_message(frame, len);
     if (!msg)
         return false;
     if (nng_msg_header_append_u32(msg, 0x80000000u | ++peer->request) != 0) {
@@ -144,7 +144,7 @@ static bool peer_frame(struct peer *peer, const uint8_t *in, size_t in_len, bool
     const uint8_t *frame;
     size_t len;
     bool is_done = false, has_more;
-    peer->heard_ms = km_peers_now_ms();
+    peer->asked_ms = 0;
     peer->unheard = 0;
     if (peer->state == UP || peer->state == GREETING) { /* the answer to a ping, or to our hello */
         *ret_is_up = peer->state == GREETING;
@@ -156,6 +156,7 @@ static bool peer_frame(struct peer *peer, const uint8_t *in, size_t in_len, bool
         log_refusal(peer, km_channel_reason(peer->channel));
         return false;
     }
+    peer->asked_ms = km_peers_now_ms();
     if (!is_done)
         return send_frame(peer, frame, len);
     peer->state = GREETING;
@@ -193,7 +194,7 @@ static void on_peer_sent(void *arg)
     if (nng_aio_result(peer->send_aio) != 0)
         nng_msg_free(nng_aio_get_msg(peer->send_aio));
     peer->is_sending = false;
-    if (peer->held) {
+    if (peer->held && !peer->is_leaving) {
         nng_msg *msg = peer->held;
         peer->held = NULL;
         start_sending(peer, msg);
@@ -218,10 +219,10 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         peer->channel = NULL;
         peer->pipe = pipe;
         peer->state = HANDSHAKING;
-        peer->heard_ms = km_peers_now_ms();
+        peer->asked_ms = km_peers_now_ms();
         peer->unheard = 0;
         peer->wants_ping = false;
-        if (peer->heard_ms < peer->refused_until_ms || km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
+        if (peer->asked_ms < peer->refused_until_ms || km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
             km_channel_handshake(peer->channel, NULL, 0, &frame, &len, &is_done) != KM_OK || peer->is_sending ||
             !send_frame(peer, frame, len))
             nng_pipe_close(pipe);
@@ -254,18 +255,20 @@ void km_peer_free(struct peer *peer)
 {
     if (!peer)
         return;
-    /* Callbacks stop for good before memory goes. */
-    if (peer->send_aio)
-        nng_aio_stop(peer->send_aio);
+    pthread_mutex_lock(&peer->lock);
+    peer->is_leaving = true; /* a stopped operation would swallow a frame */
+    pthread_mutex_unlock(&peer->lock);
+    /* Before the socket closes: what asks a closing raw socket for a message may wait in memory that is gone (nng 1.5). */
     if (peer->recv_aio)
         nng_aio_stop(peer->recv_aio);
-    bool is_closed = nng_socket_id(peer->socket) <= 0 || km_hangup_socket(peer->socket, CLOSE_MS);
+    if (peer->send_aio)
+        nng_aio_stop(peer->send_aio);
+    if (nng_socket_id(peer->socket) > 0 && !km_hangup_socket(peer->socket, CLOSE_MS))
+        return; /* nng still uses all this */
     if (peer->send_aio)
         nng_aio_free(peer->send_aio);
     if (peer->recv_aio)
         nng_aio_free(peer->recv_aio);
-    if (!is_closed)
-        return;
     km_channel_free(peer->channel);
     drop_queue(peer);
     pthread_mutex_destroy(&peer->lock);
@@ -319,9 +322,12 @@ void km_peer_tick(struct peer *peer, uint64_t now)
     bool is_up = peer->state == UP;
     bool is_loaded = peer->queued > 0 || peer->unheard > LOADED;
     unsigned patience = !is_up ? HANDSHAKE_MS : is_loaded ? SILENCE_LOADED_MS : SILENCE_MS;
-    bool is_dead = peer->channel && now - peer->heard_ms > patience;
+    bool is_dead = peer->channel && peer->asked_ms && now > peer->asked_ms + patience;
     bool is_old = is_up && now - peer->up_since_ms > (KM_CHANNEL_AGE_MAX_S - 300) * 1000ull;
-    peer->wants_ping = is_up;
+    if (is_up && !peer->asked_ms) {
+        peer->wants_ping = true;
+        peer->asked_ms = now;
+    }
     bool is_broken = !pump(peer);
     if (is_dead || is_old || is_broken)
         nng_pipe_close(peer->pipe);

@@ -64,9 +64,10 @@ struct peer {
     struct km_channel *channel;
     /* GREETING: authenticated, the hello is on its way; UP: it was answered, so both ends take the other for a member. */
     enum { DIALLING, HANDSHAKING, GREETING, UP } state;
-    bool is_sending, wants_ping;
+    bool is_sending, wants_ping, is_leaving;
     size_t unheard; /* bytes sent since we last heard */
-    uint64_t up_since_ms, heard_ms, refused_until_ms;
+    uint64_t up_since_ms, refused_until_ms;
+    uint64_t asked_ms; /* since when an answer is owed; 0: none is. Not when we last heard: this loop may have slept itself */
     unsigned refused_pause_ms;
     char last_reason[160];
     uint32_t request;

@@ -282,5 +282,8 @@ int main(void)
         cmocka_unit_test(a_stranger_is_told_why_and_counted),
         cmocka_unit_test(a_restarted_server_is_not_noticed),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    int n_failed = cmocka_run_group_tests(tests, setup, teardown);
+    if (n_failed == 0)
+        nng_fini(); /* its threads would end at some time after us, and be taken for leaks */
+    return n_failed;
 }
