@@ -20,6 +20,13 @@ static void publish(struct km_store *store)
     atomic_store_explicit(&store->index, store->state->index, memory_order_release);
 }
 
+/* With the lock, after something was changed. */
+static void tell_gone(struct km_store *store)
+{
+    if (store->on_gone && store->state->gone)
+        store->on_gone(store->on_gone_arg);
+}
+
 static int lock_init(pthread_rwlock_t *lock)
 {
     pthread_rwlockattr_t attr;
@@ -73,6 +80,7 @@ enum km_err km_store_apply(struct km_store *store, uint64_t index, const uint8_t
     pthread_rwlock_wrlock(&store->lock);
     err = km_command_apply(store->state, index, command, ret);
     publish(store);
+    tell_gone(store);
     pthread_rwlock_unlock(&store->lock);
 out:
     kml__command__free_unpacked(command, &km_need_allocator);
@@ -84,6 +92,11 @@ enum km_err km_store_snapshot(struct km_store *store, uint8_t **ret, size_t *ret
     return km_snapshot_encode(store->state, ret, ret_len); /* only this thread changes the state */
 }
 
+static void leave(void *arg, struct km_tree_node *node)
+{
+    km_record_leave(arg, KM_TREE_OF(node, struct km_record, by_id));
+}
+
 enum km_err km_store_restore(struct km_store *store, const uint8_t *data, size_t len)
 {
     struct km_state *state;
@@ -93,10 +106,37 @@ enum km_err km_store_restore(struct km_store *store, const uint8_t *data, size_t
     pthread_rwlock_wrlock(&store->lock);
     struct km_state *old = store->state;
     store->state = state;
+    state->keeps_gone = old->keeps_gone;
+    state->gone = old->gone;
+    old->gone = NULL;
+    km_tree_drain(&old->objects, leave, state); /* also those that are in the new state: loaded again at their next use */
     publish(store);
+    tell_gone(store);
     pthread_rwlock_unlock(&store->lock);
     km_state_free(old);
     return KM_OK;
+}
+
+void km_store_watch_gone(struct km_store *store, void (*cb)(void *arg), void *arg)
+{
+    pthread_rwlock_wrlock(&store->lock);
+    store->on_gone = cb;
+    store->on_gone_arg = arg;
+    store->state->keeps_gone = cb != NULL;
+    pthread_rwlock_unlock(&store->lock);
+}
+
+size_t km_store_take_gone(struct km_store *store, const struct km_object **ret, size_t max)
+{
+    size_t n = 0;
+    pthread_rwlock_wrlock(&store->lock);
+    for (; n < max && store->state->gone; n++) {
+        struct km_record *record = KM_TREE_OF(store->state->gone, struct km_record, by_id);
+        store->state->gone = record->by_id.left;
+        ret[n] = &record->object;
+    }
+    pthread_rwlock_unlock(&store->lock);
+    return n;
 }
 
 void km_store_digest(struct km_store *store, uint8_t ret[32], uint64_t *ret_index)

@@ -97,6 +97,14 @@ uint32_t km_store_pin_failed(struct km_store *store, const uint8_t token[KM_ID_L
 /* A reference to the newest version, or NULL. */
 const struct km_object *km_store_object(struct km_store *store, const uint8_t id[KM_ID_LEN]);
 void km_object_unref(const struct km_object *object);
+/* True once this version has left the store: destroyed, replaced, its token initialised, another state restored. */
+bool km_object_is_gone(const struct km_object *object);
+
+/* Has sealed objects that leave the store kept until km_store_take_gone takes them, so that whoever has their key in memory can wipe
+ * it, and `cb` called when there are new ones: on the loop thread under the store's lock, so it may only wake somebody. NULL ends both. */
+void km_store_watch_gone(struct km_store *store, void (*cb)(void *arg), void *arg);
+/* References to at most `max` of them, each handed out once. */
+size_t km_store_take_gone(struct km_store *store, const struct km_object **ret, size_t max);
 
 /* Finds objects of a token that carry every attribute of `template` with that very value, in a stable order, using the indexes on
  * id, label and class. `after` (NULL: from the start) is the last id of the page before. At most `max` references go to

@@ -170,6 +170,7 @@ enum km_err km_record_new(const ProtobufCBinaryData *packed, const ProtobufCBina
     record->object.seal = record->bytes + packed->len;
     record->object.seal_len = seal->len;
     atomic_init(&record->refs, 1);
+    atomic_init(&record->is_gone, false);
     for (size_t i = 0; i < head->n_attrs; i++)
         note_attr(record, head->attrs[i]);
     *ret_instance = head->token_instance;
@@ -191,6 +192,22 @@ void km_object_unref(const struct km_object *object)
     struct km_record *record = record_of(object);
     if (atomic_fetch_sub_explicit(&record->refs, 1, memory_order_acq_rel) == 1)
         free(record);
+}
+
+bool km_object_is_gone(const struct km_object *object)
+{
+    return atomic_load(&record_of(object)->is_gone);
+}
+
+void km_record_leave(struct km_state *state, struct km_record *record)
+{
+    atomic_store(&record->is_gone, true);
+    if (!state->keeps_gone || record->object.seal_len == 0) {
+        km_object_unref(&record->object);
+        return;
+    }
+    record->by_id.left = state->gone;
+    state->gone = &record->by_id;
 }
 
 /* --- indexes --------------------------------------------------------------------------------------------------------
@@ -303,7 +320,7 @@ void km_record_drop(struct km_state *state, struct km_token_state *token, struct
         km_tree_remove(&token->by_label, &record->by_label, cmp_label);
     state->n_objects--;
     token->token.objects--;
-    km_object_unref(&record->object);
+    km_record_leave(state, record);
 }
 
 const struct km_object *km_store_object(struct km_store *store, const uint8_t id[KM_ID_LEN])

@@ -83,6 +83,10 @@ void km_state_free(struct km_state *state)
     if (!state)
         return;
     km_tree_drain(&state->objects, free_record, NULL);
+    for (struct km_tree_node *node = state->gone, *next; node; node = next) {
+        next = node->left;
+        free_record(NULL, node);
+    }
     km_tree_drain(&state->tokens, free_token, NULL);
     km_client_free_all(state);
     free(state->audit_heads);

@@ -33,9 +33,10 @@ struct km_sum {
 struct km_record {
     struct km_object object;
     atomic_uint refs;
+    atomic_bool is_gone;
     bool has_cka_id, has_label;
     uint64_t cka_id_hash, label_hash;
-    struct km_tree_node by_id;     /* km_state.objects */
+    struct km_tree_node by_id;     /* km_state.objects; its `left` links those in km_state.gone */
     struct km_tree_node by_class;  /* km_token_state.classes[] */
     struct km_tree_node by_cka_id; /* km_token_state.by_cka_id */
     struct km_tree_node by_label;
@@ -105,6 +106,8 @@ struct km_state {
     size_t n_tokens;
     struct km_tree_node *objects;
     size_t n_objects;
+    struct km_tree_node *gone; /* records that somebody wants to hear of (keeps_gone) */
+    bool keeps_gone;
     struct km_tree_node *clients, *idle, *holders;
     size_t n_clients;
     struct km_audit_head *audit_heads; /* by server */
@@ -182,6 +185,8 @@ struct km_record *km_record_find(const struct km_state *state, const uint8_t *id
 /* Adds a record (taken) with a new id, or removes one and gives up the store's reference. */
 void km_record_add(struct km_state *state, struct km_token_state *token, struct km_record *record);
 void km_record_drop(struct km_state *state, struct km_token_state *token, struct km_record *record);
+/* Gives up the store's reference to a record that is in no tree any more. */
+void km_record_leave(struct km_state *state, struct km_record *record);
 int km_record_cmp_id(const struct km_tree_node *a, const struct km_tree_node *b);
 
 /* --- store_client.c ----------------------------------------------------------------------------------------------- */
@@ -244,6 +249,8 @@ struct km_store {
     struct km_state *state;
     _Atomic uint64_t index, time_ms, next_slot;
     _Atomic uint32_t feature_level;
+    void (*on_gone)(void *arg); /* with its argument under the lock */
+    void *on_gone_arg;
 };
 
 #endif

@@ -142,7 +142,7 @@ static void forget_record(void *arg, struct km_tree_node *node)
     struct km_record *record = KM_TREE_OF(node, struct km_record, by_class);
     km_tree_remove(&state->objects, &record->by_id, km_record_cmp_id);
     state->n_objects--;
-    km_object_unref(&record->object);
+    km_record_leave(state, record);
 }
 
 void km_token_clear(struct km_state *state, struct km_token_state *token)

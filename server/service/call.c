@@ -126,12 +126,23 @@ void *km_call_alloc(struct km_call *call, size_t n, size_t size)
     return km_arena_array(&call->arena, n, size);
 }
 
-static void clean(int kind, void *data, size_t len)
+void km_forget_gone(struct km_service *service, const struct km_object *object)
+{
+    Kml__Object gone = KML__OBJECT__INIT;
+    gone.head = (ProtobufCBinaryData){object->head_len, (uint8_t *)(uintptr_t)object->head};
+    gone.seal = (ProtobufCBinaryData){object->seal_len, (uint8_t *)(uintptr_t)object->seal};
+    service->backend->ops->forget(service->backend, &gone);
+}
+
+static void clean(const struct km_call *call, int kind, void *data, size_t len)
 {
     if (kind == FREE_HEAD) {
         kml__head__free_unpacked(data, NULL);
     } else if (kind == UNREF_OBJECT) {
-        km_object_unref(data);
+        const struct km_object *object = data;
+        if (object->seal_len > 0 && km_object_is_gone(object)) /* perhaps the steward was here before its key was loaded */
+            km_forget_gone(call->service, object);
+        km_object_unref(object);
     } else if (data) {
         km_wipe(data, len);
         free(data);
@@ -142,7 +153,7 @@ static bool add_cleanup(struct km_call *call, int kind, void *data, size_t len)
 {
     struct km_cleanup *c = km_call_alloc(call, 1, sizeof(*c));
     if (!c) {
-        clean(kind, data, len);
+        clean(call, kind, data, len);
         return false;
     }
     *c = (struct km_cleanup){call->cleanups, kind, data, len};
@@ -168,7 +179,7 @@ bool km_call_keep(struct km_call *call, const struct km_object *object)
 void km_call_clean(struct km_call *call)
 {
     for (struct km_cleanup *c = call->cleanups; c; c = c->next)
-        clean(c->kind, c->data, c->len);
+        clean(call, c->kind, c->data, c->len);
     call->cleanups = NULL;
 }
 

@@ -131,6 +131,8 @@ void *km_call_alloc(struct km_call *call, size_t n, size_t size);
 bool km_call_own(struct km_call *call, void *data, size_t len);
 bool km_call_own_head(struct km_call *call, Kml__Head *head);
 bool km_call_keep(struct km_call *call, const struct km_object *object);
+/* Has the back end wipe the key of an object that has left the store. */
+void km_forget_gone(struct km_service *service, const struct km_object *object);
 
 /* Runs and forgets all of these; for the end of the call and before it is tried again. */
 void km_call_clean(struct km_call *call);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The steward: what a server does by itself once a second. It asks the back end whether it is there, has the audit
+ * The steward: what a server does by itself. As soon as objects leave the store it has the back end wipe their keys; once a
+ * second it asks the back end whether it is there, has the audit
  * log's head committed, and, where this server leads, moves the cluster's time on in idle times, so that forgotten
  * clients expire. A thread of its own, so that a back end that hangs delays nothing but these.
  */
@@ -21,8 +22,8 @@ struct km_steward {
     struct km_service *service;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t is_stopping;
-    bool stop;
+    pthread_cond_t wake;
+    bool stop, has_gone;
     uint64_t head_sequence;   /* of the last audit head that was committed */
     uint64_t index, index_ms; /* when the log last moved */
 };
@@ -79,22 +80,55 @@ static void tick(struct km_steward *steward)
     run_command(steward, &command);
 }
 
-static void *run(void *arg)
+/* On the loop thread, under the store's lock. */
+static void on_gone(void *arg)
 {
     struct km_steward *steward = arg;
     pthread_mutex_lock(&steward->lock);
-    while (!steward->stop) {
-        pthread_mutex_unlock(&steward->lock);
+    steward->has_gone = true;
+    pthread_cond_signal(&steward->wake);
+    pthread_mutex_unlock(&steward->lock);
+}
+
+static void forget_gone(struct km_steward *steward)
+{
+    const struct km_object *objects[64];
+    size_t n;
+    while ((n = km_store_take_gone(steward->service->store, objects, sizeof(objects) / sizeof(objects[0]))) > 0) {
+        for (size_t i = 0; i < n; i++) {
+            km_forget_gone(steward->service, objects[i]);
+            km_object_unref(objects[i]);
+        }
+    }
+}
+
+/* Until `ms` (CLOCK_MONOTONIC), or until there is something to do. False: stop. */
+static bool wait_until(struct km_steward *steward, uint64_t ms)
+{
+    struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    int rc = 0;
+    pthread_mutex_lock(&steward->lock);
+    while (!steward->stop && !steward->has_gone && rc == 0)
+        rc = pthread_cond_timedwait(&steward->wake, &steward->lock, &t);
+    steward->has_gone = false;
+    bool goes_on = !steward->stop;
+    pthread_mutex_unlock(&steward->lock);
+    return goes_on;
+}
+
+static void *run(void *arg)
+{
+    struct km_steward *steward = arg;
+    uint64_t next_ms = 0;
+    do {
+        forget_gone(steward);
+        if (km_now_ms() < next_ms)
+            continue;
         probe(steward);
         commit_head(steward);
         tick(steward);
-        pthread_mutex_lock(&steward->lock);
-        uint64_t until = km_now_ms() + PERIOD_MS;
-        struct timespec t = {(time_t)(until / 1000), (long)(until % 1000) * 1000000};
-        if (!steward->stop)
-            pthread_cond_timedwait(&steward->is_stopping, &steward->lock, &t);
-    }
-    pthread_mutex_unlock(&steward->lock);
+        next_ms = km_now_ms() + PERIOD_MS;
+    } while (wait_until(steward, next_ms));
     return NULL;
 }
 
@@ -109,12 +143,13 @@ enum km_err km_steward_start(struct km_service *service, struct km_steward **ret
     pthread_mutex_init(&steward->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&steward->is_stopping, &attr);
+    pthread_cond_init(&steward->wake, &attr);
     pthread_condattr_destroy(&attr);
     if (pthread_create(&steward->thread, NULL, run, steward)) {
         free(steward);
         return KM_ERR_NOMEM;
     }
+    km_store_watch_gone(service->store, on_gone, steward);
     *ret = steward;
     return KM_OK;
 }
@@ -123,12 +158,13 @@ void km_steward_stop(struct km_steward *steward)
 {
     if (!steward)
         return;
+    km_store_watch_gone(steward->service->store, NULL, NULL);
     pthread_mutex_lock(&steward->lock);
     steward->stop = true;
-    pthread_cond_signal(&steward->is_stopping);
+    pthread_cond_signal(&steward->wake);
     pthread_mutex_unlock(&steward->lock);
     pthread_join(steward->thread, NULL);
-    pthread_cond_destroy(&steward->is_stopping);
+    pthread_cond_destroy(&steward->wake);
     pthread_mutex_destroy(&steward->lock);
     free(steward);
 }

@@ -11,12 +11,14 @@
 
 #include <ftw.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct km_service *kit_service;
 struct km_store *kit_store;
 char kit_dir[64];
+atomic_int kit_forgotten;
 
 static struct {
     pthread_t thread;
@@ -30,6 +32,15 @@ static struct {
     struct km_audit *audit;
     struct km_access *access;
 } kit;
+
+static const struct km_backend_ops *builtin;
+static struct km_backend_ops counting;
+
+static void count_forget(struct km_backend *backend, const Kml__Object *object)
+{
+    builtin->forget(backend, object);
+    atomic_fetch_add(&kit_forgotten, 1);
+}
 
 /* --- a link to nobody ----------------------------------------------------------------------------------------------
  */
@@ -128,6 +139,10 @@ int kit_setup(void **state)
     assert_int_equal(km_secret_new(&master, 32), KM_OK);
     memset(master.data, 7, 32);
     assert_int_equal(km_builtin_open(&master, &kit.backend), KM_OK);
+    builtin = kit.backend->ops;
+    counting = *builtin;
+    counting.forget = count_forget;
+    kit.backend->ops = &counting;
     snprintf(dir, sizeof(dir), "%s/audit", kit_dir);
     assert_int_equal(km_audit_open(dir, 1, KM_AUDIT_BATCHED, &kit.audit, message, sizeof(message)), KM_OK);
     kit.access = km_access_new();

@@ -8,6 +8,8 @@
 
 #include "../unit/unit.h"
 
+#include <stdatomic.h>
+
 #include "../../common/attr.h"
 #include "../../common/client.h"
 #include "../../server/govern/access.h"
@@ -23,6 +25,7 @@
 extern struct km_service *kit_service;
 extern struct km_store *kit_store;
 extern char kit_dir[64];
+extern atomic_int kit_forgotten; /* keys that the back end was told to forget */
 int kit_setup(void **state);
 int kit_teardown(void **state);
 

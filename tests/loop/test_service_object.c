@@ -4,6 +4,8 @@
  */
 #include "server_kit.h"
 
+#include <unistd.h>
+
 static struct asker app, friend;
 
 static int setup(void **state)
@@ -272,6 +274,30 @@ static Kmw__Reply *ask_twice(struct asker *a, Kmw__Request *request)
     return second;
 }
 
+static void forgotten_within_a_second(int n)
+{
+    for (int i = 0; i < 100 && atomic_load(&kit_forgotten) < n; i++)
+        usleep(10000);
+    assert_true(atomic_load(&kit_forgotten) >= n);
+}
+
+static void a_key_that_left_is_not_kept_in_memory(void **state)
+{
+    (void)state;
+    struct kept key;
+    make_aes(&key, true, false);
+    ASK_RV(&app, req_crypt(KMW__USE__OPERATION__ENCRYPT, &key.id, NULL), false, CKR_OK);
+    forgotten_within_a_second(atomic_load(&kit_forgotten));
+    int before = atomic_load(&kit_forgotten);
+    Kmw__Template *label = t_new();
+    t_bytes(label, CKA_LABEL, "other", 5);
+    ASK_RV(&app, req_set(&key.id, label), true, CKR_OK);
+    forgotten_within_a_second(before + 2); /* by the steward, and by the change itself, which held the old version */
+    ASK_RV(&app, req_crypt(KMW__USE__OPERATION__ENCRYPT, &key.id, NULL), false, CKR_OK);
+    ASK_RV(&app, req_destroy(&key.id), true, CKR_OK);
+    forgotten_within_a_second(before + 4);
+}
+
 static void every_change_happens_once(void **state)
 {
     (void)state;
@@ -337,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup(sensitive_values_stay_inside, log_in),
         cmocka_unit_test_setup(a_key_that_always_asks_gets_the_pin_with_each_use, log_in),
         cmocka_unit_test_setup(halves_of_a_pair_live_together, log_in),
+        cmocka_unit_test_setup(a_key_that_left_is_not_kept_in_memory, log_in),
         cmocka_unit_test_setup(every_change_happens_once, log_in),
         cmocka_unit_test_setup(a_number_names_one_change_of_one_session, log_in),
     };

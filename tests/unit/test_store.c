@@ -294,6 +294,42 @@ static void an_object_is_created_replaced_and_destroyed(void **state)
     km_object_unref(NULL);
 }
 
+static void count_wakes(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void sealed_objects_that_leave_are_handed_out_once(void **state)
+{
+    struct fixture *f = *state;
+    struct thing things[] = {private_key, private_key, public_key};
+    const struct km_object *gone[4];
+    int n_wakes = 0;
+    things[1].id = 200;
+    rv_of(token_init(f, 1, 1, 0, nobody));
+    assert_int_equal(rv_of(object_create(f, things, 3, nobody)), CKR_OK);
+    struct thing changed = private_key;
+    changed.version = 2;
+    assert_int_equal(rv_of(object_replace(f, &changed, 1)), CKR_OK); /* nobody wants to know */
+    assert_int_equal(km_store_take_gone(f->store, gone, 4), 0);
+    km_store_watch_gone(f->store, count_wakes, &n_wakes);
+    changed.version = 3;
+    assert_int_equal(rv_of(object_replace(f, &changed, 2)), CKR_OK);
+    assert_int_equal(n_wakes, 1);
+    const struct km_object *now = km_store_object(f->store, id_of(100));
+    assert_false(km_object_is_gone(now));
+    assert_int_equal(rv_of(object_destroy(f, 1, 101)), CKR_OK); /* a public key, not sealed */
+    assert_int_equal(km_store_take_gone(f->store, gone, 4), 1);
+    assert_int_equal(gone[0]->version, 2);
+    km_object_unref(gone[0]);
+    assert_int_equal(rv_of(token_init(f, 1, 1, 1, nobody)), CKR_OK);
+    assert_true(km_object_is_gone(now));
+    assert_int_equal(km_store_take_gone(f->store, gone, 1), 1);
+    km_object_unref(gone[0]);
+    km_object_unref(now);
+    km_store_watch_gone(f->store, NULL, NULL); /* the other one stays with the store */
+}
+
 static void creation_is_all_or_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -527,6 +563,7 @@ int main(void)
         TEST(failed_attempts_count_once_each_and_lock),
         TEST(an_so_pin_change_leaves_attempts_at_the_user_pin),
         TEST(an_object_is_created_replaced_and_destroyed),
+        TEST(sealed_objects_that_leave_are_handed_out_once),
         TEST(creation_is_all_or_nothing),
         TEST(a_replacement_must_follow_the_version_it_knew),
         TEST(heads_are_checked),
