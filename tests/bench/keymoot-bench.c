@@ -457,5 +457,8 @@ int main(int argc, char **argv)
         die("writing the acknowledgements", CKR_GENERAL_ERROR);
     report(workers, (double)(now_ns() - start) / 1e9, cpu_s() - cpu);
     p11->C_Finalize(NULL);
+    for (unsigned i = 0; i < opt.threads; i++)
+        free(workers[i].samples);
+    free(workers);
     return 0;
 }
