@@ -120,7 +120,7 @@ tests_unit_test_remote_LDADD = $(module_libs)
 # --- common/ and server/net/: the path between them
 net_libs = server/libkmserver.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) $(NNG_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_channel tests/unit/test_sp tests/unit/test_front tests/unit/test_client tests/unit/test_peers
+unit_programs += tests/unit/test_channel tests/unit/test_sp tests/unit/test_front tests/unit/test_client tests/unit/test_peers tests/unit/test_gate
 endif
 tests_unit_test_channel_SOURCES = tests/unit/test_channel.c tests/unit/pki.c tests/unit/pki.h
 tests_unit_test_channel_LDADD = $(net_libs)
@@ -129,6 +129,8 @@ tests_unit_test_front_SOURCES = tests/unit/test_front.c $(net_kit)
 tests_unit_test_front_LDADD = $(net_libs)
 tests_unit_test_client_SOURCES = tests/unit/test_client.c $(net_kit)
 tests_unit_test_client_LDADD = $(net_libs)
+tests_unit_test_gate_SOURCES = tests/unit/test_gate.c
+tests_unit_test_gate_LDADD = $(net_libs)
 tests_unit_test_peers_SOURCES = tests/unit/test_peers.c $(net_kit)
 tests_unit_test_peers_LDADD = $(net_libs)
 tests_unit_test_sp_SOURCES = tests/unit/test_sp.c

@@ -31,7 +31,7 @@ void km_gate_fini(struct km_gate *gate)
 
 static void watch(struct km_gate *gate, struct km_gate_conn *conn)
 {
-    if (conn->is_watched)
+    if (conn->is_watched || conn->is_gone)
         return;
     conn->is_watched = true;
     conn->watch_next = NULL;
@@ -128,6 +128,7 @@ struct km_gate_conn *km_gate_remove(struct km_gate *gate, uint32_t id)
     if (conn != NULL) {
         *at = conn->next;
         know(gate, conn);
+        conn->is_gone = true; /* whoever has a message of it in work must not put it back on the list */
         gate->n_open--;
     }
     pthread_mutex_unlock(&gate->lock);

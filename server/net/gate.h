@@ -15,6 +15,7 @@ struct km_gate_conn {
     struct km_gate_conn *next;               /* in the table */
     struct km_gate_conn *watch_prev, *watch_next;
     bool is_watched, is_stranger, has_spoken, is_shut; /* under the gate's lock */
+    bool is_gone;                                      /* its pipe is, while others still hold references; the same */
     int fd;                                            /* see hangup.h; the same */
     int64_t born_ms, deadline;
     uint32_t id; /* nng's pipe */

@@ -264,7 +264,7 @@ static void a_restarted_server_is_not_noticed(void **state)
         kit_server_start(&kit, &server, "a", port);
         int64_t start = km_monotonic_ms();
         assert_int_equal(kit_random(client, 32), KM_OK);
-        assert_true(km_monotonic_ms() - start < 300);
+        assert_true(km_monotonic_ms() - start < 1000);
     }
     km_client_free(client);
     kit_server_stop(&server);
