@@ -155,6 +155,10 @@ tests_unit_test_access_LDADD = $(unit_libs)
 tests_unit_test_server_conf_SOURCES = tests/unit/test_server_conf.c tests/unit/unit.h
 tests_unit_test_server_conf_LDADD = $(unit_libs)
 
+EXTRA_PROGRAMS += tests/bench/net-echo
+tests_bench_net_echo_SOURCES = tests/bench/net-echo.c $(net_kit)
+tests_bench_net_echo_LDADD = $(net_libs)
+
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
 
