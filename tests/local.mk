@@ -235,3 +235,19 @@ bench: all
 
 EXTRA_DIST += tests/lib.sh tests/run tests/bench/run tests/cluster/run tests/hosts/run tests/hosts/hosts.sh \
 	contrib/cluster.sh contrib/quickstart
+
+# --- storms: a second simulator, with members that come and go, power losses, stops and lossy links. It shares no code with tests/sim,
+# so that neither's environment hides what the other's shows. `make check` runs 100 seeds.
+noinst_PROGRAMS += tests/storm/storm
+tests_storm_storm_SOURCES = tests/storm/check.c tests/storm/client.c tests/storm/disk.c tests/storm/env.c tests/storm/fault.c tests/storm/net.c \
+	tests/storm/plants.def tests/storm/server.c tests/storm/storm.c tests/storm/storm.h
+tests_storm_storm_LDADD = $(unit_libs)
+TESTS += tests/storm/storm
+
+# make check-storm SEED=n replays one seed with its trace; without SEED, SEEDS (1000) of them
+.PHONY: check-storm check-storm-planted
+check-storm: all
+	tests/storm/storm $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000))
+# each planted fault must be noticed
+check-storm-planted: all
+	tests/storm/storm --plant $(or $(PLANT),all)

@@ -19,6 +19,10 @@
  *      snapshot covers
  *   O  an AppendEntries that ends before the follower's commit index moves that back: a snapshot then holds more than its
  *      index says                                                                                   -> leader_commit capped in receive
+ *   P  a server that is not in its own latest configuration refuses votes, so a leader that removes itself can leave two voters
+ *      without a majority                                                                           -> replica_member.c hands over first
+ *   Q  a follower that learns in one message that a membership entry is committed and what the next one is never notes the first
+ *      as committed: a rollback or a snapshot brings back an older configuration                    -> receive gives it the commit index first
  * A failed write never comes back here: the disk ends the process. Invariant: no method returns an error once raft_start returned, and no
  * callback of the disk runs inside a method. Loop thread.
  */
@@ -488,6 +492,20 @@ static void keep_commit_index(struct km_io *io, struct raft_append_entries *args
         args->leader_commit = commit;
 }
 
+/* A leader proposes a membership entry only when the one before it is committed, so the commit index that comes with it covers that one. */
+static void commit_before_change(struct km_io *io, const struct raft_message *message)
+{
+    struct raft_message m = *message;
+
+    if (m.append_entries.n_entries == 0 || m.append_entries.entries[0].type != RAFT_CHANGE || m.append_entries.prev_log_index == 0 ||
+        (io->plants & KM_IO_PLANT_Q))
+        return;
+    m.append_entries.entries = NULL;
+    m.append_entries.n_entries = 0;
+    keep_commit_index(io, &m.append_entries);
+    io->recv(&io->raft_io, &m);
+}
+
 enum km_err km_io_receive(struct km_io *io, uint64_t id, const char *address, const uint8_t *data, size_t len,
                           void (*before)(void *arg, raft_term term))
 {
@@ -508,6 +526,7 @@ enum km_err km_io_receive(struct km_io *io, uint64_t id, const char *address, co
         keep_commit_index(io, &m.append_entries);
         io->receiving_term = m.append_entries.term;
         before(io->arg, m.append_entries.term);
+        commit_before_change(io, &m);
         break;
     case RAFT_INSTALL_SNAPSHOT:
         if (raft_of(io)->snapshot.installing) { /* libraft would leak it */
@@ -585,6 +604,18 @@ void km_io_tick(struct km_io *io)
     start_get(io);
     renew_sole_term(io);
     io->tick(&io->raft_io);
+}
+
+/* libraft has no call for it: it is what a reply from a later term does. */
+void km_io_step_down(struct km_io *io)
+{
+    struct raft *raft = raft_of(io);
+    struct raft_message m = {.type = RAFT_APPEND_ENTRIES_RESULT, .server_id = io->id, .server_address = ""};
+
+    if (raft->state != RAFT_LEADER || io->is_closing)
+        return;
+    m.append_entries_result = (struct raft_append_entries_result){.version = 1, .term = raft->current_term + 1};
+    io->recv(&io->raft_io, &m);
 }
 
 struct raft_io *km_io_raft(struct km_io *io)

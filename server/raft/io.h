@@ -28,6 +28,7 @@ enum km_io_plant {
     KM_IO_PLANT_DISRUPT = 4,  /* disrupt_leader outlives the term after the TimeoutNow */
     KM_IO_PLANT_N = 16,       /* entries that were compacted away are taken again */
     KM_IO_PLANT_O = 32,       /* the commit index may go back */
+    KM_IO_PLANT_Q = 64,       /* a membership entry hides that the one before it is committed */
     KM_IO_PLANT_M = 8,        /* a sole voter leads in the term that it finds */
 };
 
@@ -42,6 +43,9 @@ void km_io_free(struct km_io *io);
 
 /* The heartbeat's timer: lets libraft's time go on, and starts waiting reads of snapshots. Nothing before raft_start. */
 void km_io_tick(struct km_io *io);
+
+/* Ends this server's leadership by a new term, in which it may lead again. */
+void km_io_step_down(struct km_io *io);
 
 /* A raft message from `id`, whose address in the configuration is `address`. `before` is called with the term of an AppendEntries or
  * InstallSnapshot once it is decoded and before libraft sees it. Errors: KM_ERR_PROTO, KM_ERR_VERSION, KM_ERR_NOMEM. */

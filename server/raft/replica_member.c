@@ -96,6 +96,34 @@ static void on_changed(struct raft_change *req, int status)
     }
 }
 
+static void on_left(struct raft_transfer *req)
+{
+    (void)req; /* whoever leads now, km_changes_run goes on from there */
+}
+
+/* This server leads and is to be removed: the next leader does that. A handover that fails ends in a new term all the same, since the
+ * lease is gone for the rest of this one. */
+static void leave(struct km_member_change *c, uint64_t now_us)
+{
+    struct km_replica *replica = c->replica;
+    struct raft *raft = &replica->raft;
+
+    c->retry_us = now_us + RETRY_US;
+    if (replica->leaving_term != raft->current_term) {
+        if (raft->transfer != NULL)
+            return;
+        km_lease_drop(&replica->lease);
+        replica->leaving.data = replica;
+        replica->leaving_term = raft->current_term;
+        if (raft_transfer(raft, &replica->leaving, 0, on_left) != 0) {
+            km_io_step_down(replica->io);
+            finish(c, KM_ERR_DENIED); /* the only voter */
+        }
+    } else if (raft->leader_state.transferee == 0) {
+        km_io_step_down(replica->io);
+    }
+}
+
 static void step(struct km_member_change *c, uint64_t now_us)
 {
     struct km_replica *replica = c->replica;
@@ -106,6 +134,10 @@ static void step(struct km_member_change *c, uint64_t now_us)
 
     if (replica->is_changing || raft->configuration_uncommitted_index != 0) {
         c->retry_us = now_us + RETRY_US;
+        return;
+    }
+    if (c->operation == KM_MEMBER_REMOVE && c->id == replica->conf.id && server != NULL) {
+        leave(c, now_us); /* one that was forwarded is answered NOT_LEADER then, and asked of the next leader */
         return;
     }
     c->change.data = c;
@@ -239,7 +271,7 @@ void km_changes_run(struct km_replica *replica)
             finish(c, KM_ERR_UNDECIDED);
         else if (now_us < c->retry_us || replica->phase != KM_RUNNING)
             break;
-        else if (is_leader && km_replica_is_ready(replica) && replica->raft.leader_state.transferee == 0)
+        else if (is_leader && (km_replica_is_ready(replica) || replica->leaving_term == replica->raft.current_term))
             step(c, now_us);
         else if (leader != 0 && leader != replica->conf.id && c->asker == 0)
             forward(c, leader);

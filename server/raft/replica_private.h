@@ -166,6 +166,8 @@ struct km_replica {
     uint64_t ask_id, ask_leader, ask_deadline_us;
     struct km_member_changes changes;
     bool is_changing;               /* libraft has a membership change of ours */
+    raft_term leaving_term;         /* in which leadership is being handed over, to be removed by the next leader */
+    struct raft_transfer leaving;
 
     enum { KM_RUNNING, KM_HANDING_OVER, KM_TRANSFERRING, KM_CLOSING } phase;
     uint64_t phase_end_us;
