@@ -19,12 +19,8 @@ static const struct plant {
     {"revocation-does-not-wait", "no stale use", 0, KM_LEASE_PLANT_NO_SETTLE, 0, false, false},
     {"grant-before-applied", "no stale use", 0, KM_LEASE_PLANT_NO_COVER, 0, false, false},
     {"grant-from-arrival", "no stale use", 0, KM_LEASE_PLANT_OWN_CLOCK, 0, false, false},
-    {"lease-without-barrier", "no stale use", 0, KM_LEASE_PLANT_NO_BARRIER, 0, false, false},
-    {"new-leader-ignores-old-grants", "no stale use", 0, KM_LEASE_PLANT_NO_HORIZON, 0, false, false},
     {"no-boot-wait", "no stale use", 0, 0, 0, true, false},
     {"exactly-once-forgotten", "exactly once", KM_REPLICA_PLANT_NO_ORIGIN, 0, 0, false, false},
-    {"no-barrier", "reads are current", KM_REPLICA_PLANT_NO_BARRIER, 0, 0, false, false},
-    {"stale-read", "reads are current", KM_REPLICA_PLANT_STALE_READ, 0, 0, false, false},
     {"snapshot-term", "it goes on (libraft's bug A)", 0, 0, KM_IO_PLANT_A, false, false},
     {"vote-forgotten", "same index, same store", 0, 0, 0, true, true},
 };
