@@ -100,7 +100,7 @@ static void on_guest_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void answer(struct peers *p, const nng_msg *question, const uint8_t *frame, size_t len)
+static void guest_answer(struct peers *p, const nng_msg *question, const uint8_t *frame, size_t len)
 {
     nng_msg *msg = km_peers_message(frame, len);
     if (!msg)
@@ -144,7 +144,7 @@ static bool acknowledge(struct peers *p, struct guest *g, const nng_msg *msg)
     size_t len;
     if (km_channel_seal(g->channel, NULL, 0, false /* whole */, &frame, &len) != KM_OK)
         return false;
-    answer(p, msg, frame, len);
+    guest_answer(p, msg, frame, len);
     return true;
 }
 
@@ -207,7 +207,7 @@ static bool guest_frame(struct peers *p, struct guest *g, const nng_msg *msg)
     }
     enum km_err err = km_channel_handshake(g->channel, in, in_len, &out, &len, &is_done);
     if (len > 0)
-        answer(p, msg, out, len); /* also the alert of a refusal */
+        guest_answer(p, msg, out, len); /* also the alert of a refusal */
     if (err != KM_OK) {
         char text[KM_SOURCE_TEXT_MAX];
         struct km_source source;
