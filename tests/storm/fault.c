@@ -354,6 +354,32 @@ static void snapshots(struct node *leader)
     at(sim.now + rnd_between(100 * MS, 800 * MS), NULL, mend, NULL);
 }
 
+static void change_now(void *arg)
+{
+    (void)arg;
+    if (!are_healed)
+        change_members();
+}
+
+/* A server is away while others come and go. */
+static void replaced(struct node *leader)
+{
+    crash(follower(leader, NULL), 2600 * MS);
+    for (unsigned i = 0; i < 5; i++)
+        at(sim.now + (100 + i * 450) * MS, NULL, change_now, NULL);
+}
+
+/* A server joins just before the first snapshot, over a slow network: it is sent the log's beginning twice, and compacts it in between. */
+static void joining(struct node *leader)
+{
+    raft_index last = raft_last_index(&leader->life->replica->raft);
+
+    if (sim.n_nodes == 3 && last + 12 > sim.threshold && last < sim.threshold) {
+        sim.delay_max_us = 45 * MS;
+        change_members();
+    }
+}
+
 static const struct scene {
     const char *name;
     void (*run)(struct node *leader);
@@ -364,6 +390,8 @@ static const struct scene {
     {"elections", elections, 5, 2500},
     {"stopped", stopped, 3, 1500},
     {"snapshots", snapshots, 3, 700},
+    {"replaced", replaced, 3, 3600},
+    {"joining", joining, 3, 20},
 };
 
 static const struct scene *scene_of(const char *name)
@@ -382,7 +410,7 @@ static void next_scene(void *arg)
     (void)arg;
     if (are_healed)
         return;
-    at(sim.now + scene->pause_ms * MS + rnd_below(300 * MS), NULL, next_scene, NULL);
+    at(sim.now + scene->pause_ms * MS + rnd_below(scene->pause_ms > 300 ? 300 * MS : 20 * MS), NULL, next_scene, NULL);
     if (leader != NULL && leader->life->replica != NULL)
         scene->run(leader);
 }
@@ -398,6 +426,10 @@ bool scene_prepare(const char *name, unsigned *n_nodes)
         sim.threshold = 6 + (unsigned)rnd_below(20);
         sim.trailing = 1 + (unsigned)rnd_below(12);
     }
-    at(sim.now + 1500 * MS, NULL, next_scene, NULL);
+    if (scene->run == joining) {
+        sim.threshold = 40 + (unsigned)rnd_below(80);
+        sim.trailing = 1 + (unsigned)rnd_below(20);
+    }
+    at(sim.now + 700 * MS, NULL, next_scene, NULL);
     return true;
 }

@@ -186,6 +186,10 @@ int main(int argc, char **argv)
             plants = &plants_table[i];
     if (plant != NULL && plants == NULL)
         return usage();
+    if (plants != NULL && seeds > 1)
+        return !is_noticed(plants, first, seeds);
+    if (plants != NULL && scene == NULL)
+        scene = plants->scene;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         struct outcome outcome = run_apart(seed, plants, scene, is_traced, false);
 
