@@ -55,6 +55,11 @@ static void the_own_zone_is_asked_and_others_when_it_cannot(void **state)
     struct kit_server servers[3];
     start_three(servers);
     struct km_client *client = kit_client(&kit, "app", servers, 3);
+    for (int i = 0; i < 50 && servers[0].n_calls == 0; i++) { /* a busy machine may greet later than others are raced */
+        assert_int_equal(kit_random(client, 32), KM_OK);
+        usleep(20000);
+    }
+    servers[0].n_calls = 0;
     for (int i = 0; i < 20; i++)
         assert_int_equal(kit_random(client, 32), KM_OK);
     assert_int_equal(servers[0].n_calls, 20);
