@@ -285,7 +285,8 @@ static void restart_at_once(void *arg)
 
 static void isolate_now(void *arg)
 {
-    isolate(arg, true, true);
+    if (!are_healed) /* nobody would mend it */
+        isolate(arg, true, true);
 }
 
 static void isolate_at(struct node *node, uint64_t in_us)
