@@ -5,7 +5,7 @@ noinst_LTLIBRARIES += module/libkmmodule.la
 module_libkmmodule_la_SOURCES = \
 	module/attribute.c module/cipher.c module/cipher.h module/decrypt.c module/digest.c module/encrypt.c module/find.c \
 	module/general.c module/guard.h module/handle.c module/handle.h module/keygen.c module/local.c module/local.h \
-	module/login.c module/login.h module/object.c module/object.h module/operation.c module/operation.h module/other.c \
+	module/login.c module/login.h module/mechanism.c module/object.c module/object.h module/operation.c module/operation.h module/other.c \
 	module/process.c module/process.h module/random.c module/remote.c module/remote.h module/session.c \
 	module/session_object.c module/session_object.h module/sign.c module/slot.c module/text.h module/token.c module/verify.c
 
