@@ -251,3 +251,16 @@ check-storm: all
 # each planted fault must be noticed
 check-storm-planted: all
 	tests/storm/storm --plant $(or $(PLANT),all)
+
+# --- the standard's functions, row by row, against any module; tests/conform/run has keymoot and SoftHSMv2
+noinst_PROGRAMS += tests/conform/conform
+tests_conform_conform_SOURCES = tests/conform/conform.c tests/conform/conform.h tests/conform/names.c tests/conform/stage.c \
+	tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c tests/conform/rows_fork.c
+tests_conform_conform_LDADD = -ldl -lpthread
+tests/conform/names.$(OBJEXT): tests/conform/rv.inc
+tests/conform/rv.inc: common/cryptoki.h
+	$(AM_V_GEN)mkdir -p tests/conform && sed -n 's/^#define \(CKR_[A-Z0-9_]*\) .*/NAME(\1)/p' $(srcdir)/common/cryptoki.h >$@
+CLEANFILES += tests/conform/rv.inc
+dist_check_SCRIPTS += tests/conform/run
+EXTRA_DIST += tests/dev.sh tests/conform/softhsm.known tests/conform/keymoot.known
+TESTS += tests/conform/run
