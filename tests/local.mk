@@ -26,6 +26,8 @@ tests_fuzz_fuzz_template_SOURCES = tests/fuzz/fuzz_template.c
 tests_fuzz_fuzz_template_LDADD = $(unit_libs)
 
 # --- common/: needs no server
+dist_check_SCRIPTS += tests/unit/cryptoki-headers
+TESTS += tests/unit/cryptoki-headers
 common_libs = common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 if HAVE_CMOCKA
 unit_programs += tests/unit/test_secret tests/unit/test_log tests/unit/test_conf tests/unit/test_identity
@@ -207,7 +209,7 @@ dist_check_SCRIPTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 TESTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 
 # --- suites of their own
-AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD; \
+AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD; CC='$(CC)'; export CC; \
 	LSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/lsan.supp print_suppressions=0 $$LSAN_OPTIONS"; export LSAN_OPTIONS; \
 	TSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/tsan.supp $$TSAN_OPTIONS"; export TSAN_OPTIONS; \
 	UBSAN_OPTIONS="print_stacktrace=1 $$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
