@@ -341,7 +341,8 @@ static bool has_room(CK_ATTRIBUTE *out, size_t len, CK_RV *ret_rv)
         out->ulValueLen = len;
         return false;
     }
-    if (out->ulValueLen < len || out->ulValueLen == CK_UNAVAILABLE_INFORMATION) { /* what an earlier call left there is no room */
+    if (out->ulValueLen < len ||
+        out->ulValueLen == CK_UNAVAILABLE_INFORMATION) { /* what an earlier call left there is no room */
         out->ulValueLen = CK_UNAVAILABLE_INFORMATION;
         *ret_rv = CKR_BUFFER_TOO_SMALL;
         return false;
@@ -364,8 +365,8 @@ static CK_RV ulongs_to_ck(const ProtobufCBinaryData *value, CK_ATTRIBUTE *out)
     return CKR_OK;
 }
 
-/* The program's elements may carry buffers of their own; NULL in one asks for its size (PKCS#11 v3.2 5.7.5). All are read before the
- * first is written: a buffer may lie in the array. */
+/* The program's elements may carry buffers of their own; NULL in one asks for its size (PKCS#11 v3.2 5.7.5). All are
+ * read before the first is written: a buffer may lie in the array. */
 static CK_RV nested_to_ck(const ProtobufCBinaryData *value, CK_ATTRIBUTE *out)
 {
     Kmw__Template *t = kmw__template__unpack(NULL, value->len, value->data);

@@ -122,7 +122,8 @@ static enum km_flow rehead(struct km_call *call, const struct km_held *old, Kml_
         km_template_secrets_free(secrets, n);
         return flow;
     }
-    is_value_plain = head->class_ == CKO_DATA && km_head_find(head, CKA_VALUE) != NULL; /* set empty: the old seal goes */
+    is_value_plain =
+        head->class_ == CKO_DATA && km_head_find(head, CKA_VALUE) != NULL; /* set empty: the old seal goes */
     if (old->object.seal.len == 0 || is_value_plain)
         return pack_plain(call, head, ret);
     enum km_backend_result result = backend->ops->reseal(backend, &old->object, head, ret);
@@ -297,8 +298,8 @@ struct finding {
 
 static void find_stored(struct km_call *call, struct finding *f)
 {
-    f->n_found = km_store_find(call->service->store, call->token.id, f->attrs, f->n, km_call_is_user(call), f->after, f->found,
-                               f->max, &f->has_more);
+    f->n_found = km_store_find(call->service->store, call->token.id, f->attrs, f->n, km_call_is_user(call), f->after,
+                               f->found, f->max, &f->has_more);
 }
 
 /* Whether the object has the value. That of private data is in the seal. */
