@@ -8,11 +8,18 @@
 
 #include "cryptoki.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define KM_GENERIC_SECRET_MAX 512 /* bytes of a CKK_GENERIC_SECRET key */
 
-enum km_mech_param { KM_MP_NONE, KM_MP_IV16, KM_MP_CTR, KM_MP_GCM, KM_MP_PSS, KM_MP_OAEP };
+enum km_mech_param {
+    KM_MP_NONE, KM_MP_PSS, KM_MP_OAEP,
+    KM_MP_IV16, KM_MP_IV8, KM_MP_IV4, /* of that many bytes; the last two may be left out */
+    KM_MP_CTR, KM_MP_GCM, KM_MP_CCM, KM_MP_CHACHA20, KM_MP_CHACHA20_POLY1305,
+    KM_MP_MAC_LEN,                    /* CK_MAC_GENERAL_PARAMS */
+};
 
 /* What the message is put through before the key: */
 enum km_mech_scheme {
@@ -20,8 +27,11 @@ enum km_mech_scheme {
     KM_MS_PKCS1,      /* RSASSA/RSAES PKCS#1 v1.5 */
     KM_MS_PSS, KM_MS_OAEP,
     KM_MS_ECDSA,      /* r || s, each as long as the order */
-    KM_MS_CBC, KM_MS_CBC_PAD, KM_MS_CTR, KM_MS_GCM, KM_MS_ECB,
-    KM_MS_HMAC,
+    KM_MS_ECB, KM_MS_CBC, KM_MS_CBC_PAD, KM_MS_CTS, KM_MS_CTR, KM_MS_OFB, KM_MS_CFB8, KM_MS_CFB128, KM_MS_XTS,
+    KM_MS_GCM, KM_MS_CCM, KM_MS_CHACHA20, KM_MS_CHACHA20_POLY1305,
+    KM_MS_KW, KM_MS_KWP, KM_MS_KW_PKCS7, /* SP 800-38F: whole semiblocks, KWP, PKCS#7 padding before KW */
+    KM_MS_HMAC, KM_MS_CMAC, KM_MS_GMAC,
+    KM_MS_COUNT
 };
 
 struct km_mech {
@@ -40,6 +50,30 @@ struct km_mech {
 const struct km_mech *km_mech(CK_MECHANISM_TYPE type);
 /* All rows in the order of the table. */
 const struct km_mech *km_mechs(size_t *ret_n);
+
+/* One row of hash.def. */
+struct km_hash {
+    CK_MECHANISM_TYPE digest;
+    CK_RSA_PKCS_MGF_TYPE mgf; /* 0: none */
+    const char *md;           /* OpenSSL's name */
+    size_t len;               /* bytes */
+    uint8_t oid;              /* last octet of 2.16.840.1.101.3.4.2.x; 0: SHA-1 */
+};
+enum km_hash_index {
+#define KM_HASH(digest, mgf, md, len, oid) KM_HASH_##digest,
+#include "hash.def"
+#undef KM_HASH
+    KM_HASHES
+};
+extern const struct km_hash km_hashes[KM_HASHES];
+/* Whether keys of `type` work with the mechanism. */
+bool km_mech_takes(const struct km_mech *mech, CK_KEY_TYPE type);
+/* Whether a secret key of `type` may be `len` bytes long; false also for types that are none of ours. */
+bool km_secret_len_is_good(CK_KEY_TYPE type, size_t len);
+/* Whether `type` is one of secret keys that can be kept. */
+bool km_secret_type_is_known(CK_KEY_TYPE type);
+/* The one length of keys of `type`, or 0: there are several, or none. */
+size_t km_secret_len_fixed(CK_KEY_TYPE type);
 /* OpenSSL's name ("SHA256") and size (`ret_len` may be NULL) for a digest mechanism CKM_SHA..., or NULL. */
 const char *km_mech_md(CK_MECHANISM_TYPE digest, size_t *ret_len);
 /* The same for the hash of a mask generation function CKG_MGF1_... */

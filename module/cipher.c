@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Streaming ciphers over self-contained requests. Invariant: op->param carries the IV for op->text's first byte, so
- * each chunk can be answered by any server. Schemes that must see the whole message (GCM, RSA) wait until the end.
+ * each chunk can be answered by any server. How a scheme chains is a row of a table; those that must see the whole
+ * message (AEADs, whose text is not given out before the tag was checked, key wrap, RSA) wait until the end.
  * Lengths are known before anything is computed, except where padding hides them: such a result is kept when it does
  * not fit.
  */
@@ -14,13 +15,62 @@
 #include <string.h>
 
 #define BLOCK 16
-#define CHUNK (1024u * 1024) /* bytes in one request; a multiple of BLOCK */
+#define SEMIBLOCK 8            /* of AES key wrap */
+#define CHUNK (1024u * 1024)   /* bytes in one request; a multiple of every unit */
+#define ONCE_MAX (1024u << 20) /* bytes of a message that goes in chunks, in one call */
+
+/* What hangs the parts of a message together. */
+enum chain {
+    WHOLE,      /* it cannot be cut */
+    NOTHING,    /* each block stands alone */
+    CIPHERTEXT, /* the IV is the last block of ciphertext */
+    KEY_STREAM, /* ... of key stream */
+    COUNTER,
+};
+
+/* What the result's length follows from. */
+enum growth {
+    KEY, /* an RSA key's block */
+    SAME,
+    PADDED, /* to a whole block */
+    TAGGED,
+    WRAPPED,
+    WRAPPED_ZERO,
+    WRAPPED_PKCS7, /* a semiblock more, after padding */
+};
+
+static const struct rule {
+    enum chain chain;
+    unsigned unit; /* bytes that are worked on together */
+    enum growth growth;
+    unsigned least, multiple; /* SAME: bytes of the message */
+} rules[KM_MS_COUNT] = {
+    [KM_MS_ECB] = {NOTHING, BLOCK, SAME, 0, BLOCK},
+    [KM_MS_CBC] = {CIPHERTEXT, BLOCK, SAME, 0, BLOCK},
+    [KM_MS_CBC_PAD] = {CIPHERTEXT, BLOCK, PADDED, 0, 0},
+    [KM_MS_CFB8] = {CIPHERTEXT, 1, SAME, 0, 1},
+    [KM_MS_CFB128] = {CIPHERTEXT, BLOCK, SAME, 0, 1},
+    [KM_MS_OFB] = {KEY_STREAM, BLOCK, SAME, 0, 1},
+    [KM_MS_CTR] = {COUNTER, 1, SAME, 0, 1},
+    [KM_MS_CHACHA20] = {COUNTER, 1, SAME, 0, 1},
+    [KM_MS_CTS] = {WHOLE, 0, SAME, BLOCK, 1},
+    [KM_MS_XTS] = {WHOLE, 0, SAME, BLOCK, 1},
+    [KM_MS_GCM] = {WHOLE, 0, TAGGED, 0, 0},
+    [KM_MS_CCM] = {WHOLE, 0, TAGGED, 0, 0},
+    [KM_MS_CHACHA20_POLY1305] = {WHOLE, 0, TAGGED, 0, 0},
+    [KM_MS_KW] = {WHOLE, 0, WRAPPED, 0, 0},
+    [KM_MS_KWP] = {WHOLE, 0, WRAPPED_ZERO, 0, 0},
+    [KM_MS_KW_PKCS7] = {WHOLE, 0, WRAPPED_PKCS7, 0, 0},
+};
+
+static const struct rule *rule_of(const struct km_operation *op)
+{
+    return &rules[op->mech->scheme];
+}
 
 static bool is_whole(const struct km_operation *op)
 {
-    enum km_mech_scheme scheme = op->mech->scheme;
-
-    return scheme != KM_MS_CBC && scheme != KM_MS_CBC_PAD && scheme != KM_MS_ECB && scheme != KM_MS_CTR;
+    return rule_of(op)->chain == WHOLE;
 }
 
 static bool is_encrypting(const struct km_operation *op)
@@ -30,47 +80,85 @@ static bool is_encrypting(const struct km_operation *op)
 
 size_t km_cipher_usable(const struct km_operation *op, size_t len)
 {
-    switch (op->mech->scheme) {
-    case KM_MS_CTR:
-        return len;
-    case KM_MS_CBC_PAD:
-        if (!is_encrypting(op)) /* the last block may be the padded one */
-            return len == 0 ? 0 : (len - 1) / BLOCK * BLOCK;
-        return len / BLOCK * BLOCK;
-    case KM_MS_CBC:
-    case KM_MS_ECB:
-        return len / BLOCK * BLOCK;
-    default:
+    const struct rule *rule = rule_of(op);
+
+    if (rule->chain == WHOLE || len == 0)
         return 0;
+    if (rule->growth == PADDED && !is_encrypting(op)) /* the last block may be the padded one */
+        len--;
+    return len / rule->unit * rule->unit;
+}
+
+static size_t round_up(size_t len, size_t unit)
+{
+    return (len + unit - 1) / unit * unit;
+}
+
+/* Bytes of key wrap's results. CKR_OK: `len` can be. */
+static bool wrapped_len(const struct km_operation *op, size_t len, size_t *ret, bool *ret_is_exact)
+{
+    enum growth growth = rule_of(op)->growth;
+
+    if (!is_encrypting(op)) {
+        *ret_is_exact = growth == WRAPPED;
+        *ret = len - SEMIBLOCK;
+        return len % SEMIBLOCK == 0 && len >= (growth == WRAPPED_ZERO ? 2 : 3) * SEMIBLOCK;
     }
+    switch (growth) {
+    case WRAPPED:
+        *ret = len + SEMIBLOCK;
+        return len % SEMIBLOCK == 0 && len >= 2 * SEMIBLOCK;
+    case WRAPPED_ZERO:
+        *ret = round_up(len, SEMIBLOCK) + SEMIBLOCK;
+        return len >= 1;
+    default:
+        *ret = round_up(len + 1, SEMIBLOCK) + SEMIBLOCK;
+        return len >= SEMIBLOCK;
+    }
+}
+
+/* AEADs: the tag is behind the text; CCM's text is as long as was announced. */
+static bool tagged_len(const struct km_operation *op, size_t len, size_t *ret)
+{
+    size_t tag = op->param->tag_bits / 8, text = is_encrypting(op) ? len : len - tag;
+
+    *ret = is_encrypting(op) ? len + tag : text;
+    if (!is_encrypting(op) && len < tag)
+        return false;
+    return op->mech->scheme != KM_MS_CCM || text == op->param->data_len;
 }
 
 CK_RV km_cipher_last_len(const struct km_operation *op, size_t len, size_t *ret, bool *ret_is_exact)
 {
-    CK_RV bad = is_encrypting(op) ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE;
-    size_t tag = op->param->tag_bits / 8;
+    const struct rule *rule = rule_of(op);
+    bool is_good = false;
 
     *ret_is_exact = true;
-    switch (op->mech->scheme) {
-    case KM_MS_CTR:
+    switch (rule->growth) {
+    case SAME:
         *ret = len;
-        return CKR_OK;
-    case KM_MS_CBC:
-    case KM_MS_ECB:
-        *ret = len;
-        return len % BLOCK == 0 ? CKR_OK : bad;
-    case KM_MS_CBC_PAD:
+        is_good = len % rule->multiple == 0 && len >= rule->least;
+        break;
+    case PADDED:
         *ret = is_encrypting(op) ? (len / BLOCK + 1) * BLOCK : len;
         *ret_is_exact = is_encrypting(op);
-        return is_encrypting(op) || (len > 0 && len % BLOCK == 0) ? CKR_OK : bad;
-    case KM_MS_GCM:
-        *ret = is_encrypting(op) ? len + tag : len - tag;
-        return is_encrypting(op) || len >= tag ? CKR_OK : bad;
-    default:
+        is_good = is_encrypting(op) || (len > 0 && len % BLOCK == 0);
+        break;
+    case TAGGED:
+        is_good = tagged_len(op, len, ret);
+        break;
+    case WRAPPED:
+    case WRAPPED_ZERO:
+    case WRAPPED_PKCS7:
+        is_good = wrapped_len(op, len, ret, ret_is_exact);
+        break;
+    case KEY:
         *ret = km_operation_block_len(op);
         *ret_is_exact = is_encrypting(op);
-        return is_encrypting(op) || len == *ret ? CKR_OK : bad;
+        is_good = is_encrypting(op) || len == *ret;
+        break;
     }
+    return is_good ? CKR_OK : is_encrypting(op) ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE;
 }
 
 void km_cipher_count(uint8_t block[BLOCK], unsigned bits, uint64_t blocks)
@@ -85,27 +173,80 @@ void km_cipher_count(uint8_t block[BLOCK], unsigned bits, uint64_t blocks)
     }
 }
 
+/* --- key streams --- */
+
+/* Bytes of key stream that one step of the counter gives. */
+static size_t stream_block(const struct km_operation *op)
+{
+    return op->mech->scheme == KM_MS_CHACHA20 ? 64 : BLOCK;
+}
+
+/* ChaCha20's counter: the IV's first bytes, little endian. */
+static uint64_t chacha_counter(const struct km_operation *op)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = op->param->counter_bits / 8; i > 0; i--)
+        n = n << 8 | op->param->iv.data[i - 1];
+    return n;
+}
+
+/* Whether `len` more bytes can be had without giving key stream twice: AES-CTR's counter may wrap but not come around,
+ * ChaCha20's must not wrap (RFC 8439 2.4). */
+static bool has_key_stream(const struct km_operation *op, size_t len)
+{
+    unsigned bits = op->param->counter_bits;
+    uint64_t blocks = round_up(op->skip + len, stream_block(op)) / stream_block(op), limit;
+
+    if (rule_of(op)->chain != COUNTER || len == 0)
+        return true;
+    limit = bits >= 64 ? UINT64_MAX : UINT64_C(1) << bits;
+    if (op->mech->scheme == KM_MS_CHACHA20) /* from the counter that the message began with */
+        limit -= (chacha_counter(op) - op->blocks) & (bits >= 64 ? UINT64_MAX : limit - 1);
+    return op->blocks <= limit && blocks <= limit - op->blocks;
+}
+
+static void count_key_stream(struct km_operation *op, size_t len)
+{
+    size_t used = op->skip + len, block = stream_block(op), blocks = used / block;
+    uint64_t n;
+
+    op->skip = used % block;
+    op->blocks += blocks;
+    if (op->mech->scheme == KM_MS_CTR) {
+        km_cipher_count(op->param->iv.data, op->param->counter_bits, blocks);
+        return;
+    }
+    n = chacha_counter(op) + blocks;
+    for (unsigned i = 0; i < op->param->counter_bits / 8; i++, n >>= 8)
+        op->param->iv.data[i] = (uint8_t)n;
+}
+
 /* The IV of what follows `in`, whose other side is `out`. */
 static void move_iv(struct km_operation *op, const uint8_t *in, const uint8_t *out, size_t len)
 {
-    size_t used = op->skip + len;
+    const uint8_t *ciphertext = is_encrypting(op) ? out : in;
+    uint8_t *iv = op->param->iv.data;
+    size_t n = len < BLOCK ? len : BLOCK;
 
-    switch (op->mech->scheme) {
-    case KM_MS_CBC:
-    case KM_MS_CBC_PAD:
-        if (len >= BLOCK)
-            memcpy(op->param->iv.data, (is_encrypting(op) ? out : in) + len - BLOCK, BLOCK);
+    switch (rule_of(op)->chain) {
+    case CIPHERTEXT:
+        memmove(iv, iv + n, BLOCK - n);
+        memcpy(iv + BLOCK - n, ciphertext + len - n, n);
         break;
-    case KM_MS_CTR:
-        km_cipher_count(op->param->iv.data, op->param->counter_bits, used / BLOCK);
-        op->skip = used % BLOCK;
+    case KEY_STREAM:
+        for (size_t i = 0; n == BLOCK && i < BLOCK; i++)
+            iv[i] = in[len - BLOCK + i] ^ out[len - BLOCK + i];
+        break;
+    case COUNTER:
+        count_key_stream(op, len);
         break;
     default:
         break;
     }
 }
 
-/* One request. A CTR part that begins inside a block is sent behind as many zero bytes, and their key stream is
+/* One request. A part that begins inside a block of key stream is sent behind as many zero bytes, and what they give is
  * dropped. */
 static CK_RV work_chunk(struct km_session *session, struct km_operation *op, const uint8_t *in, size_t len,
                         bool is_part, struct km_buffer *out)
@@ -115,8 +256,9 @@ static CK_RV work_chunk(struct km_session *session, struct km_operation *op, con
     size_t skip = op->skip;
     CK_RV rv = CKR_OK;
 
+    KM_REQUIRE(has_key_stream(op, len), is_encrypting(op) ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE);
     if (skip > 0) {
-        rv = km_buffer_add(&shifted, (uint8_t[BLOCK]){0}, skip, SIZE_MAX);
+        rv = km_buffer_add(&shifted, (uint8_t[64]){0}, skip, SIZE_MAX);
         if (rv == CKR_OK)
             rv = km_buffer_add(&shifted, in, len, SIZE_MAX);
     }
@@ -150,7 +292,7 @@ static CK_RV work(struct km_session *session, struct km_operation *op, const uin
         in += CHUNK;
         len -= CHUNK;
     }
-    if (len == 0 && op->mech->scheme != KM_MS_CBC_PAD && !is_whole(op))
+    if (len == 0 && rule_of(op)->growth == SAME)
         return CKR_OK;
     return work_chunk(session, op, in, len, !is_last, out);
 }
@@ -181,7 +323,8 @@ CK_RV km_cipher_once(struct km_session *session, struct km_operation *op, const 
         return km_operation_settle(op, rv, false);
     rv = CKR_ARGUMENTS_BAD;
     if (out_len != NULL && (in != NULL || in_len == 0))
-        rv = in_len <= KM_BUFFERED_MAX ? finish(session, op, in, in_len, out, out_len) : CKR_DATA_LEN_RANGE;
+        rv = in_len <= (is_whole(op) ? KM_BUFFERED_MAX : ONCE_MAX) ? finish(session, op, in, in_len, out, out_len)
+                                                                   : CKR_DATA_LEN_RANGE;
     return km_operation_settle(op, rv, out == NULL);
 }
 

@@ -20,15 +20,11 @@
 #include <string.h>
 
 static OSSL_LIB_CTX *libctx;
-static struct {
-    const char *name;
-    EVP_MD *md;
-} hashes[] = {{"SHA1", NULL}, {"SHA224", NULL}, {"SHA256", NULL}, {"SHA384", NULL}, {"SHA512", NULL}};
+static EVP_MD *hashes[KM_HASHES];
 static const struct {
     int nid;
     size_t len;
 } curves[] = {{NID_X9_62_prime256v1, 32}, {NID_secp384r1, 48}, {NID_secp521r1, 66}};
-#define N_HASHES (sizeof(hashes) / sizeof(hashes[0]))
 #define N_CURVES (sizeof(curves) / sizeof(curves[0]))
 
 bool km_local_init(void)
@@ -37,18 +33,13 @@ bool km_local_init(void)
         libctx = OSSL_LIB_CTX_new();
     if (libctx == NULL)
         return false;
-    for (size_t i = 0; i < N_HASHES; i++) {
-        if (hashes[i].md == NULL)
-            hashes[i].md = EVP_MD_fetch(libctx, hashes[i].name, NULL);
-        if (hashes[i].md == NULL)
+    for (size_t i = 0; i < KM_HASHES; i++) {
+        if (hashes[i] == NULL)
+            hashes[i] = EVP_MD_fetch(libctx, km_hashes[i].md, NULL);
+        if (hashes[i] == NULL)
             return false;
     }
     return true;
-}
-
-OSSL_LIB_CTX *km_local_context(void)
-{
-    return libctx;
 }
 
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
@@ -58,9 +49,9 @@ bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
 
 static const EVP_MD *find_md(const char *name)
 {
-    for (size_t i = 0; i < N_HASHES; i++)
-        if (name != NULL && strcmp(hashes[i].name, name) == 0)
-            return hashes[i].md;
+    for (size_t i = 0; i < KM_HASHES; i++)
+        if (name != NULL && strcmp(km_hashes[i].md, name) == 0)
+            return hashes[i];
     return NULL;
 }
 

@@ -6,9 +6,13 @@
 #include "operation.h"
 
 #include "guard.h"
+#include "local.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define NONCE_MAX 128          /* bytes: what OpenSSL takes for GCM */
+#define AAD_MAX (1024u * 1024) /* bytes of associated data */
 
 static bool copy_bytes(ProtobufCBinaryData *to, const void *data, size_t len)
 {
@@ -22,18 +26,78 @@ static bool copy_bytes(ProtobufCBinaryData *to, const void *data, size_t len)
     return true;
 }
 
+/* Nonce and associated data of every AEAD. */
+static CK_RV read_aead(const void *nonce, CK_ULONG nonce_len, const void *aad, CK_ULONG aad_len, Kmw__Mechanism *param)
+{
+    KM_REQUIRE(nonce != NULL && nonce_len >= 1 && nonce_len <= NONCE_MAX, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(aad != NULL || aad_len == 0, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(aad_len <= AAD_MAX, CKR_MECHANISM_PARAM_INVALID);
+    if (!copy_bytes(&param->iv, nonce, nonce_len) || !copy_bytes(&param->aad, aad, aad_len))
+        return CKR_HOST_MEMORY;
+    return CKR_OK;
+}
+
 static CK_RV read_gcm(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
 {
     const CK_GCM_PARAMS *gcm = p;
 
-    (void)mech;
-    KM_REQUIRE(gcm->pIv != NULL && gcm->ulIvLen >= 1 && gcm->ulIvLen <= 256, CKR_MECHANISM_PARAM_INVALID);
-    KM_REQUIRE(gcm->pAAD != NULL || gcm->ulAADLen == 0, CKR_MECHANISM_PARAM_INVALID);
-    KM_REQUIRE(gcm->ulAADLen <= KM_BUFFERED_MAX / 64, CKR_MECHANISM_PARAM_INVALID);
-    KM_REQUIRE(gcm->ulTagBits >= 32 && gcm->ulTagBits <= 128 && gcm->ulTagBits % 8 == 0, CKR_MECHANISM_PARAM_INVALID);
+    /* SP 800-38D 5.2.1.2; shorter tags let forgers find the authentication key. */
+    KM_REQUIRE(gcm->ulTagBits >= 96 && gcm->ulTagBits <= 128 && gcm->ulTagBits % 8 == 0, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(mech->scheme != KM_MS_GMAC || gcm->ulAADLen == 0, CKR_MECHANISM_PARAM_INVALID); /* it is the data */
     param->tag_bits = gcm->ulTagBits;
-    if (!copy_bytes(&param->iv, gcm->pIv, gcm->ulIvLen) || !copy_bytes(&param->aad, gcm->pAAD, gcm->ulAADLen))
-        return CKR_HOST_MEMORY;
+    return read_aead(gcm->pIv, gcm->ulIvLen, gcm->pAAD, gcm->ulAADLen, param);
+}
+
+static CK_RV read_ccm(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    const CK_CCM_PARAMS *ccm = p;
+
+    (void)mech;
+    KM_REQUIRE(ccm->ulNonceLen >= 7 && ccm->ulNonceLen <= 13, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(ccm->ulMACLen >= 4 && ccm->ulMACLen <= 16 && ccm->ulMACLen % 2 == 0, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(ccm->ulDataLen <= KM_BUFFERED_MAX, CKR_MECHANISM_PARAM_INVALID);
+    /* RFC 3610 2.1: the length is told in 15 - nonce bytes */
+    KM_REQUIRE(ccm->ulDataLen >> (8 * (15 - ccm->ulNonceLen) - 1) >> 1 == 0, CKR_MECHANISM_PARAM_INVALID);
+    param->tag_bits = 8 * ccm->ulMACLen;
+    param->data_len = ccm->ulDataLen;
+    return read_aead(ccm->pNonce, ccm->ulNonceLen, ccm->pAAD, ccm->ulAADLen, param);
+}
+
+static CK_RV read_chacha20_poly1305(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    const CK_SALSA20_CHACHA20_POLY1305_PARAMS *chacha = p;
+
+    (void)mech;
+    /* The standard counts this nonce in bits, programs (SunPKCS11, NSS) in bytes. */
+    KM_REQUIRE(chacha->ulNonceLen == 12 || chacha->ulNonceLen == 96, CKR_MECHANISM_PARAM_INVALID);
+    param->tag_bits = 128;
+    return read_aead(chacha->pNonce, 12, chacha->pAAD, chacha->ulAADLen, param);
+}
+
+/* OpenSSL's IV: the counter, little endian, then the nonce; 16 bytes in both forms (RFC 8439, and as published). */
+static CK_RV read_chacha20(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    const CK_CHACHA20_PARAMS *chacha = p;
+    uint8_t iv[16];
+
+    (void)mech;
+    KM_REQUIRE(chacha->pBlockCounter != NULL && chacha->pNonce != NULL, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE((chacha->blockCounterBits == 32 && chacha->ulNonceBits == 96) ||
+                   (chacha->blockCounterBits == 64 && chacha->ulNonceBits == 64),
+               CKR_MECHANISM_PARAM_INVALID);
+    memcpy(iv, chacha->pBlockCounter, chacha->blockCounterBits / 8);
+    memcpy(iv + chacha->blockCounterBits / 8, chacha->pNonce, chacha->ulNonceBits / 8);
+    param->counter_bits = chacha->blockCounterBits;
+    return copy_bytes(&param->iv, iv, sizeof(iv)) ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+static CK_RV read_mac_len(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    CK_MAC_GENERAL_PARAMS len = *(const CK_MAC_GENERAL_PARAMS *)p;
+    size_t full = mech->md != NULL ? km_local_digest_len(mech->md) : 16;
+
+    KM_REQUIRE(len >= 1 && len <= full, CKR_MECHANISM_PARAM_INVALID);
+    param->mac_len = len;
     return CKR_OK;
 }
 
@@ -81,19 +145,27 @@ static CK_RV read_oaep(const struct km_mech *mech, const void *p, Kmw__Mechanism
     return copy_bytes(&param->label, oaep->pSourceData, oaep->ulSourceDataLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
-static CK_RV read_iv16(const struct km_mech *mech, const void *iv, Kmw__Mechanism *param)
+static CK_RV read_iv(const struct km_mech *mech, const void *iv, Kmw__Mechanism *param)
 {
-    (void)mech;
-    return copy_bytes(&param->iv, iv, 16) ? CKR_OK : CKR_HOST_MEMORY;
+    size_t len = mech->param == KM_MP_IV16 ? 16 : mech->param == KM_MP_IV8 ? 8 : 4;
+
+    return copy_bytes(&param->iv, iv, len) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 /* The parameter's size and its reader; a kind without a reader takes none. */
 static const struct reader {
     size_t len;
     CK_RV (*read)(const struct km_mech *mech, const void *p, Kmw__Mechanism *param);
+    bool is_optional;
 } readers[] = {
     [KM_MP_NONE] = {0, NULL},
-    [KM_MP_IV16] = {16, read_iv16},
+    [KM_MP_IV16] = {16, read_iv},
+    [KM_MP_IV8] = {8, read_iv, true},
+    [KM_MP_IV4] = {4, read_iv, true},
+    [KM_MP_MAC_LEN] = {sizeof(CK_MAC_GENERAL_PARAMS), read_mac_len},
+    [KM_MP_CCM] = {sizeof(CK_CCM_PARAMS), read_ccm},
+    [KM_MP_CHACHA20] = {sizeof(CK_CHACHA20_PARAMS), read_chacha20},
+    [KM_MP_CHACHA20_POLY1305] = {sizeof(CK_SALSA20_CHACHA20_POLY1305_PARAMS), read_chacha20_poly1305},
     [KM_MP_CTR] = {sizeof(CK_AES_CTR_PARAMS), read_ctr},
     [KM_MP_GCM] = {sizeof(CK_GCM_PARAMS), read_gcm},
     [KM_MP_PSS] = {sizeof(CK_RSA_PKCS_PSS_PARAMS), read_pss},
@@ -104,6 +176,8 @@ static CK_RV read_param(const struct km_mech *mech, const CK_MECHANISM *mechanis
 {
     const struct reader *reader = &readers[mech->param];
 
+    if (reader->is_optional && mechanism->ulParameterLen == 0 && mechanism->pParameter == NULL)
+        return CKR_OK;
     KM_REQUIRE(mechanism->ulParameterLen == reader->len, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(mechanism->pParameter != NULL || reader->len == 0, CKR_MECHANISM_PARAM_INVALID);
     return reader->read == NULL ? CKR_OK : reader->read(mech, mechanism->pParameter, param);

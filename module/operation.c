@@ -131,7 +131,7 @@ static CK_RV check_key(const struct kind *kind, const struct km_mech *mech, cons
 
     KM_REQUIRE(key->class == CKO_PUBLIC_KEY || key->class == CKO_PRIVATE_KEY || key->class == CKO_SECRET_KEY,
                CKR_KEY_HANDLE_INVALID);
-    KM_REQUIRE(key->key_type == mech->key_type, CKR_KEY_TYPE_INCONSISTENT);
+    KM_REQUIRE(km_mech_takes(mech, key->key_type), CKR_KEY_TYPE_INCONSISTENT);
     KM_REQUIRE(!is_pair || key->class == kind->half, CKR_KEY_TYPE_INCONSISTENT);
     KM_REQUIRE(km_attr_bool(attrs, n, kind->usage, false), CKR_KEY_FUNCTION_NOT_PERMITTED);
     KM_REQUIRE(is_mechanism_allowed(key, mech->type), CKR_MECHANISM_INVALID);
@@ -199,7 +199,11 @@ size_t km_operation_block_len(const struct km_operation *op)
         while (modulus != NULL && len < modulus->value.len && modulus->value.data[len] == 0)
             len++;
         return modulus == NULL ? 0 : modulus->value.len - len;
-    default:
+    default: /* a MAC */
+        if (op->mech->param == KM_MP_MAC_LEN)
+            return op->param->mac_len;
+        if (op->mech->scheme == KM_MS_GMAC)
+            return op->param->tag_bits / 8;
         return op->mech->md != NULL ? km_local_digest_len(op->mech->md) : 16;
     }
 }

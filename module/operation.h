@@ -44,7 +44,8 @@ struct km_operation {
     struct km_view *key;   /* NULL for digests */
     EVP_PKEY *public_key;  /* for what is computed here */
     EVP_MD_CTX *digest;    /* NULL: the message is not hashed here */
-    size_t skip;           /* CTR: bytes of the counter's block that are used */
+    size_t skip;           /* key streams: bytes of the counter's block that are used */
+    uint64_t blocks;       /* key streams: whole blocks that are used up */
     struct km_buffer text; /* what waits for more parts */
     struct km_buffer result;
     struct km_secret pin;

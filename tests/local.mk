@@ -172,6 +172,11 @@ check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/t
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
+if HAVE_CMOCKA
+check_PROGRAMS += tests/loop/test_module_cipher
+endif
+tests_loop_test_module_cipher_SOURCES = tests/loop/test_module_cipher.c $(loop_kit)
+tests_loop_test_module_cipher_LDADD = $(loop_libs)
 tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
 tests_loop_test_module_use_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
@@ -257,8 +262,7 @@ check-storm-planted: all
 # --- the standard's functions, row by row, against any module; tests/conform/run has keymoot and SoftHSMv2
 noinst_PROGRAMS += tests/conform/conform
 tests_conform_conform_SOURCES = tests/conform/conform.c tests/conform/conform.h tests/conform/names.c tests/conform/stage.c \
-	tests/conform/keys.c tests/conform/keys.h tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c \
-	tests/conform/rows_fork.c tests/conform/rows_object.c tests/conform/rows_family.c tests/conform/rows_mechanism.c tests/conform/rows_key.c
+	tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c tests/conform/rows_fork.c
 tests_conform_conform_LDADD = -ldl -lpthread
 tests/conform/names.$(OBJEXT): tests/conform/rv.inc
 tests/conform/rv.inc: common/cryptoki_const.h

@@ -226,24 +226,21 @@ static enum km_backend_result builtin_reveal(struct km_backend *backend, const K
     return result_of(unseal(of(backend), object, ret)); /* what is sealed is the template itself: keyform.c */
 }
 
-static km_use_fn *use_fn(const struct km_mech *mech)
+static km_use_fn *use_fn(const struct km_mech *mech, Kmw__Use__Operation operation)
 {
+    bool is_cipher = operation == KMW__USE__OPERATION__ENCRYPT || operation == KMW__USE__OPERATION__DECRYPT;
+
     switch (mech->scheme) {
+    case KM_MS_NONE:
+        return NULL;
     case KM_MS_PKCS1:
     case KM_MS_PSS:
     case KM_MS_OAEP:
         return km_rsa_use;
     case KM_MS_ECDSA:
         return km_ec_use;
-    case KM_MS_CBC:
-    case KM_MS_CBC_PAD:
-    case KM_MS_CTR:
-    case KM_MS_GCM:
-        return km_aes_use;
-    case KM_MS_HMAC:
-        return km_hmac_use;
     default:
-        return NULL;
+        return is_cipher ? km_cipher_use : km_mac_use;
     }
 }
 
@@ -268,7 +265,7 @@ static enum km_backend_result builtin_use(struct km_backend *backend, const Kml_
                                           size_t *ret_len, CK_RV *ret_rv)
 {
     struct builtin *b = of(backend);
-    km_use_fn *fn = use_fn(mech);
+    km_use_fn *fn = use_fn(mech, use->operation);
     struct km_loaded *key = NULL;
     uint8_t *out = NULL;
     size_t out_len = 0;
@@ -283,7 +280,7 @@ static enum km_backend_result builtin_use(struct km_backend *backend, const Kml_
         *ret_rv = km_err_rv(err);
         return result_of(err);
     }
-    if (key->key_type != mech->key_type || (needs_private && key->class == CKO_PUBLIC_KEY))
+    if (!km_mech_takes(mech, key->key_type) || (needs_private && key->class == CKO_PUBLIC_KEY))
         rv = CKR_KEY_TYPE_INCONSISTENT;
     else
         rv = fn(&b->crypto, key, mech, use, &out, &out_len);

@@ -10,56 +10,82 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const CK_MECHANISM_TYPE hashes[KM_HASHES] = {CKM_SHA_1, CKM_SHA224, CKM_SHA256, CKM_SHA384, CKM_SHA512};
 
 int km_crypto_hash(CK_MECHANISM_TYPE digest)
 {
     for (int i = 0; i < KM_HASHES; i++)
-        if (hashes[i] == digest)
+        if (km_hashes[i].digest == digest)
             return i;
     return -1;
 }
 
-static EVP_MAC_CTX *hmac_ready(EVP_MAC *mac, const char *md)
+int km_crypto_md(const char *md)
 {
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)md, 0),
-                           OSSL_PARAM_construct_end()};
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+    for (int i = 0; i < KM_HASHES && md != NULL; i++)
+        if (strcmp(km_hashes[i].md, md) == 0)
+            return i;
+    return -1;
+}
 
-    /* A key, since OpenSSL 3.0 cannot duplicate an HMAC context that never had one. Each use sets its own. */
-    if (ctx == NULL || EVP_MAC_init(ctx, (const unsigned char *)"none", 4, params) != 1) {
+/* A context of `mac` with `param` set to `name`. */
+static EVP_MAC_CTX *mac_ready(EVP_MAC *mac, const char *param, const char *name, size_t key_len)
+{
+    static const uint8_t no_key[32];
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(param, (char *)name, 0), OSSL_PARAM_construct_end()};
+    EVP_MAC_CTX *ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+
+    /* A key, since OpenSSL 3.0 cannot duplicate a context that never had one. Each use sets its own. */
+    if (ctx == NULL || EVP_MAC_init(ctx, no_key, key_len, params) != 1) {
         EVP_MAC_CTX_free(ctx);
         return NULL;
     }
     return ctx;
 }
 
+/* The ciphers of one key length, in bits, and what is made of them. */
+static bool open_aes(struct km_crypto *crypto, EVP_MAC *cmac, int size)
+{
+    static const char *const modes[KM_AES_MODES] = {"ECB", "CBC", "CBC-CTS", "CTR", "OFB",  "CFB8",
+                                                    "CFB", "XTS", "GCM",     "CCM", "WRAP", "WRAP-PAD"};
+    char name[32];
+    int bits = 128 + 64 * size;
+
+    for (int mode = 0; mode < KM_AES_MODES; mode++) {
+        if (mode == KM_AES_XTS && bits == 192)
+            continue;
+        snprintf(name, sizeof(name), "AES-%d-%s", bits, modes[mode]);
+        crypto->aes[mode][size] = EVP_CIPHER_fetch(NULL, name, NULL);
+        if (crypto->aes[mode][size] == NULL)
+            return false;
+    }
+    snprintf(name, sizeof(name), "AES-%d-CBC", bits);
+    crypto->cmac[size] = mac_ready(cmac, OSSL_MAC_PARAM_CIPHER, name, (size_t)bits / 8);
+    return crypto->cmac[size] != NULL;
+}
+
 enum km_err km_crypto_open(struct km_crypto *crypto)
 {
-    static const char *const cbc[] = {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"};
-    static const char *const ctr[] = {"AES-128-CTR", "AES-192-CTR", "AES-256-CTR"};
-    static const char *const gcm[] = {"AES-128-GCM", "AES-192-GCM", "AES-256-GCM"};
+    EVP_MAC *cmac = EVP_MAC_fetch(NULL, "CMAC", NULL);
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     bool is_complete = mac != NULL;
 
     memset(crypto, 0, sizeof(*crypto));
     crypto->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    is_complete = is_complete && crypto->hkdf != NULL;
-    for (int i = 0; i < 3; i++) {
-        crypto->cbc[i] = EVP_CIPHER_fetch(NULL, cbc[i], NULL);
-        crypto->ctr[i] = EVP_CIPHER_fetch(NULL, ctr[i], NULL);
-        crypto->gcm[i] = EVP_CIPHER_fetch(NULL, gcm[i], NULL);
-        is_complete = is_complete && crypto->cbc[i] != NULL && crypto->ctr[i] != NULL && crypto->gcm[i] != NULL;
-    }
+    crypto->chacha20 = EVP_CIPHER_fetch(NULL, "ChaCha20", NULL);
+    crypto->chacha20_poly1305 = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
+    is_complete = is_complete && crypto->hkdf != NULL && crypto->chacha20 != NULL && crypto->chacha20_poly1305 != NULL;
+    for (int size = 0; size < KM_AES_SIZES && is_complete; size++)
+        is_complete = open_aes(crypto, cmac, size);
     for (int i = 0; i < KM_HASHES && mac != NULL; i++) {
-        crypto->md[i] = EVP_MD_fetch(NULL, km_mech_md(hashes[i], NULL), NULL);
-        crypto->hmac[i] = hmac_ready(mac, km_mech_md(hashes[i], NULL));
+        crypto->md[i] = EVP_MD_fetch(NULL, km_hashes[i].md, NULL);
+        crypto->hmac[i] = mac_ready(mac, OSSL_MAC_PARAM_DIGEST, km_hashes[i].md, 1);
         is_complete = is_complete && crypto->md[i] != NULL && crypto->hmac[i] != NULL;
     }
     EVP_MAC_free(mac);
+    EVP_MAC_free(cmac);
     if (is_complete)
         return KM_OK;
     km_crypto_close(crypto);
@@ -72,11 +98,13 @@ void km_crypto_close(struct km_crypto *crypto)
         EVP_MD_free(crypto->md[i]);
         EVP_MAC_CTX_free(crypto->hmac[i]);
     }
-    for (int i = 0; i < 3; i++) {
-        EVP_CIPHER_free(crypto->cbc[i]);
-        EVP_CIPHER_free(crypto->ctr[i]);
-        EVP_CIPHER_free(crypto->gcm[i]);
+    for (int size = 0; size < KM_AES_SIZES; size++) {
+        for (int mode = 0; mode < KM_AES_MODES; mode++)
+            EVP_CIPHER_free(crypto->aes[mode][size]);
+        EVP_MAC_CTX_free(crypto->cmac[size]);
     }
+    EVP_CIPHER_free(crypto->chacha20);
+    EVP_CIPHER_free(crypto->chacha20_poly1305);
     EVP_KDF_free(crypto->hkdf);
     memset(crypto, 0, sizeof(*crypto));
 }

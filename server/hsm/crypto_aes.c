@@ -1,206 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * AES: CBC with and without padding, CTR, GCM; whole messages, or parts that chain by their IV. No text leaves before
- * its tag was checked.
+ * AES in its block and feedback modes: ECB, CBC with and without padding, CTS, OFB, CFB, XTS. A message comes whole, or
+ * in parts that the client chains by their IV.
  */
-#include "crypto.h"
+#include "crypto_cipher.h"
 
-#include <openssl/err.h>
+#define XTS_LEN_MAX (KM_BLOCK << 20) /* SP 800-38E 4: bytes of a data unit */
 
-#include <stdlib.h>
-#include <string.h>
-
-#define BLOCK 16
-#define GCM_IV_MAX 256
-#define TAG_BITS_MIN 96 /* SP 800-38D 5.2.1.2: shorter tags let forgers find the authentication key */
-#define LEN_MAX (1u << 30)
-
-struct job {
-    EVP_CIPHER_CTX *ctx;
-    const struct km_loaded *key;
-    const Kmw__Use *use;
-    const Kmw__Mechanism *m;
-    bool is_encrypt;
-    int size; /* 0, 1, 2: 128, 192, 256 bits */
-    uint8_t *out;
-    size_t out_len;
-};
-
-static CK_RV bad_length(const struct job *job)
+/* Everything through the mode's cipher; `iv` is NULL or a block. */
+static CK_RV run(struct km_cipher_job *job, enum km_aes_mode mode, const uint8_t *iv, bool is_padded)
 {
-    return job->is_encrypt ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE;
-}
-
-static bool make_room(struct job *job, size_t len)
-{
-    job->out = malloc(len > 0 ? len : 1);
-    return job->out != NULL;
-}
-
-static bool update(struct job *job, uint8_t *out, const uint8_t *in, size_t len)
-{
-    int n = 0;
-
-    if (len == 0)
-        return true;
-    if (EVP_CipherUpdate(job->ctx, out, &n, in, (int)len) != 1)
-        return false;
-    if (out != NULL)
-        job->out_len += (size_t)n;
-    return true;
-}
-
-static CK_RV cbc(const struct km_crypto *crypto, struct job *job, bool has_padding)
-{
-    const ProtobufCBinaryData *in = &job->use->data;
-    bool is_padded = has_padding && !job->use->is_part;
+    const EVP_CIPHER *cipher = km_cipher_aes(job, mode);
     int last = 0;
+    CK_RV rv;
 
-    if (job->m->iv.len != BLOCK)
-        return CKR_MECHANISM_PARAM_INVALID;
-    if ((!is_padded || !job->is_encrypt) && in->len % BLOCK != 0)
-        return bad_length(job);
-    if (is_padded && !job->is_encrypt && in->len == 0)
-        return bad_length(job);
-    if (!make_room(job, in->len + BLOCK))
-        return CKR_HOST_MEMORY;
-    if (EVP_CipherInit_ex2(job->ctx, crypto->cbc[job->size], job->key->raw.data, job->m->iv.data, job->is_encrypt,
-                           NULL) != 1 ||
-        EVP_CIPHER_CTX_set_padding(job->ctx, is_padded) != 1 || !update(job, job->out, in->data, in->len))
+    if (cipher == NULL)
+        return CKR_KEY_SIZE_RANGE;
+    rv = km_cipher_room(job, job->in.len + KM_BLOCK);
+    if (rv != CKR_OK)
+        return rv;
+    if (EVP_CipherInit_ex2(job->ctx, cipher, job->key->raw.data, iv, job->is_encrypt, NULL) != 1 ||
+        EVP_CIPHER_CTX_set_padding(job->ctx, is_padded) != 1 || !km_cipher_update(job, job->in.data, job->in.len))
         return CKR_FUNCTION_FAILED;
     if (EVP_CipherFinal_ex(job->ctx, job->out + job->out_len, &last) != 1)
-        return job->is_encrypt ? CKR_FUNCTION_FAILED : CKR_ENCRYPTED_DATA_INVALID;
+        return is_padded && !job->is_encrypt ? CKR_ENCRYPTED_DATA_INVALID : CKR_FUNCTION_FAILED;
     job->out_len += (size_t)last;
     return CKR_OK;
 }
 
-/* Blocks until the counter's low `bits` are all zero again, at most `most`. */
-static size_t blocks_to_wrap(const uint8_t counter[BLOCK], unsigned bits, size_t most)
+CK_RV km_cipher_ecb(struct km_cipher_job *job)
 {
-    uint64_t low = 0, range;
-
-    if (bits >= 64) {
-        /* Wraps within reach only if all bits above the low 32 are set. */
-        for (unsigned i = 0; i < bits - 32; i++) {
-            unsigned bit = 32 + i;
-            if ((counter[BLOCK - 1 - bit / 8] >> bit % 8 & 1) == 0)
-                return most;
-        }
-        bits = 32;
-    }
-    for (unsigned i = 0; i < 8; i++)
-        low = low << 8 | counter[BLOCK - 8 + i];
-    range = UINT64_C(1) << bits;
-    low &= range - 1;
-    return range - low < most ? (size_t)(range - low) : most;
+    if (job->in.len % KM_BLOCK != 0)
+        return km_cipher_bad_length(job);
+    return run(job, KM_AES_ECB, NULL, false);
 }
 
-static void zero_counter(uint8_t counter[BLOCK], unsigned bits)
+CK_RV km_cipher_cbc(struct km_cipher_job *job)
 {
-    for (unsigned bit = 0; bit < bits; bit++)
-        counter[BLOCK - 1 - bit / 8] &= (uint8_t) ~(1u << bit % 8);
-}
+    bool is_padded = job->mech->scheme == KM_MS_CBC_PAD && !job->is_part;
 
-/* PKCS#11's counter is the block's last bits only and wraps within them; OpenSSL's is the whole block. */
-static CK_RV ctr(const struct km_crypto *crypto, struct job *job)
-{
-    const ProtobufCBinaryData *in = &job->use->data;
-    unsigned bits = job->m->counter_bits;
-    size_t blocks = (in->len + BLOCK - 1) / BLOCK, done = 0;
-    uint8_t counter[BLOCK];
-
-    if (job->m->iv.len != BLOCK || bits == 0 || bits > 128)
+    if (job->m->iv.len != KM_BLOCK)
         return CKR_MECHANISM_PARAM_INVALID;
-    if (bits < 32 && blocks > (size_t)1 << bits) /* the key stream would come again */
-        return bad_length(job);
-    memcpy(counter, job->m->iv.data, BLOCK);
-    if (!make_room(job, in->len))
-        return CKR_HOST_MEMORY;
-    while (done < in->len) {
-        size_t left = in->len - done, n = blocks_to_wrap(counter, bits, (left + BLOCK - 1) / BLOCK) * BLOCK;
-        if (n > left)
-            n = left;
-        if (EVP_CipherInit_ex2(job->ctx, crypto->ctr[job->size], job->key->raw.data, counter, 1, NULL) != 1 ||
-            !update(job, job->out + done, in->data + done, n))
-            return CKR_FUNCTION_FAILED;
-        done += n;
-        zero_counter(counter, bits);
-    }
-    return CKR_OK;
+    if ((!is_padded || !job->is_encrypt) && job->in.len % KM_BLOCK != 0)
+        return km_cipher_bad_length(job);
+    if (is_padded && !job->is_encrypt && job->in.len == 0)
+        return km_cipher_bad_length(job);
+    return run(job, KM_AES_CBC, job->m->iv.data, is_padded);
 }
 
-static CK_RV gcm(const struct km_crypto *crypto, struct job *job)
+/* SP 800-38A, addendum: CS1, where the short block is the last but one. The standard does not say which variant it
+ * means; this is NSS's and OpenSSL's. */
+CK_RV km_cipher_cts(struct km_cipher_job *job)
 {
-    const ProtobufCBinaryData *in = &job->use->data, *iv = &job->m->iv;
-    unsigned bits = job->m->tag_bits;
-    size_t tag_len = bits / 8, text_len;
-    int last = 0;
-
-    if (iv->len == 0 || iv->len > GCM_IV_MAX || bits < TAG_BITS_MIN || bits > 128 || bits % 8 != 0 ||
-        job->m->aad.len > LEN_MAX)
+    if (job->m->iv.len != KM_BLOCK)
         return CKR_MECHANISM_PARAM_INVALID;
-    if (!job->is_encrypt && in->len < tag_len)
-        return bad_length(job);
-    text_len = job->is_encrypt ? in->len : in->len - tag_len;
-    if (!make_room(job, text_len + BLOCK))
-        return CKR_HOST_MEMORY;
-    if (EVP_CipherInit_ex2(job->ctx, crypto->gcm[job->size], NULL, NULL, job->is_encrypt, NULL) != 1 ||
-        EVP_CIPHER_CTX_ctrl(job->ctx, EVP_CTRL_AEAD_SET_IVLEN, (int)iv->len, NULL) != 1 ||
-        EVP_CipherInit_ex2(job->ctx, NULL, job->key->raw.data, iv->data, job->is_encrypt, NULL) != 1)
-        return CKR_FUNCTION_FAILED;
-    if (!job->is_encrypt &&
-        EVP_CIPHER_CTX_ctrl(job->ctx, EVP_CTRL_AEAD_SET_TAG, (int)tag_len, in->data + text_len) != 1)
-        return CKR_FUNCTION_FAILED;
-    if (!update(job, NULL, job->m->aad.data, job->m->aad.len) || !update(job, job->out, in->data, text_len))
-        return CKR_FUNCTION_FAILED;
-    if (EVP_CipherFinal_ex(job->ctx, job->out + job->out_len, &last) != 1)
-        return job->is_encrypt ? CKR_FUNCTION_FAILED : CKR_ENCRYPTED_DATA_INVALID;
-    if (!job->is_encrypt)
-        return CKR_OK;
-    if (EVP_CIPHER_CTX_ctrl(job->ctx, EVP_CTRL_AEAD_GET_TAG, (int)tag_len, job->out + text_len) != 1)
-        return CKR_FUNCTION_FAILED;
-    job->out_len += tag_len;
-    return CKR_OK;
+    if (job->in.len < KM_BLOCK)
+        return km_cipher_bad_length(job);
+    return run(job, KM_AES_CTS, job->m->iv.data, false);
 }
 
-CK_RV km_aes_use(const struct km_crypto *crypto, struct km_loaded *key, const struct km_mech *mech, const Kmw__Use *use,
-                 uint8_t **ret, size_t *ret_len)
+CK_RV km_cipher_feedback(struct km_cipher_job *job)
 {
-    struct job job = {.key = key, .use = use, .m = use->mechanism, .size = (int)(key->len / 8) - 2};
-    CK_RV rv;
+    enum km_aes_mode mode = job->mech->scheme == KM_MS_OFB    ? KM_AES_OFB
+                            : job->mech->scheme == KM_MS_CFB8 ? KM_AES_CFB8
+                                                              : KM_AES_CFB128;
 
-    job.is_encrypt = use->operation == KMW__USE__OPERATION__ENCRYPT;
-    if (!job.is_encrypt && use->operation != KMW__USE__OPERATION__DECRYPT)
-        return CKR_KEY_FUNCTION_NOT_PERMITTED;
-    if (use->data.len > LEN_MAX)
-        return bad_length(&job);
-    job.ctx = EVP_CIPHER_CTX_new();
-    if (job.ctx == NULL)
-        return CKR_HOST_MEMORY;
-    switch (mech->scheme) {
-    case KM_MS_CBC:
-    case KM_MS_CBC_PAD:
-        rv = cbc(crypto, &job, mech->scheme == KM_MS_CBC_PAD);
-        break;
-    case KM_MS_CTR:
-        rv = ctr(crypto, &job);
-        break;
-    case KM_MS_GCM:
-        rv = gcm(crypto, &job);
-        break;
-    default:
-        rv = CKR_MECHANISM_INVALID;
-        break;
-    }
-    EVP_CIPHER_CTX_free(job.ctx);
-    ERR_clear_error();
-    if (rv == CKR_OK) {
-        *ret = job.out;
-        *ret_len = job.out_len;
-        return CKR_OK;
-    }
-    if (job.out != NULL)
-        km_wipe(job.out, use->data.len); /* text whose tag was wrong */
-    free(job.out);
-    return rv;
+    if (job->m->iv.len != KM_BLOCK)
+        return CKR_MECHANISM_PARAM_INVALID;
+    return run(job, mode, job->m->iv.data, false);
+}
+
+CK_RV km_cipher_xts(struct km_cipher_job *job)
+{
+    if (job->m->iv.len != KM_BLOCK)
+        return CKR_MECHANISM_PARAM_INVALID;
+    if (job->in.len < KM_BLOCK || job->in.len > XTS_LEN_MAX)
+        return km_cipher_bad_length(job);
+    return run(job, KM_AES_XTS, job->m->iv.data, false);
 }

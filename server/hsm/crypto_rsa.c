@@ -17,25 +17,19 @@
 #define PKCS1_OVERHEAD 11
 #define LABEL_MAX 65536
 
-/* RFC 8017 9.2, note 1 */
-static const struct {
-    uint8_t len;
-    uint8_t bytes[19];
-} digest_info[KM_HASHES] = {
-    {15, {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14}},
-    {19,
-     {0x30, 0x2d, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x04, 0x05, 0x00, 0x04,
-      0x1c}},
-    {19,
-     {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
-      0x20}},
-    {19,
-     {0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04,
-      0x30}},
-    {19,
-     {0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04,
-      0x40}},
-};
+/* The DigestInfo of a hash (RFC 8017 9.2, note 1) but for the hash itself; returns its length. */
+static size_t put_digest_info(const struct km_hash *hash, uint8_t info[INFO_MAX])
+{
+    static const uint8_t sha1[] = {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14};
+    const uint8_t nist[] = {0x30, (uint8_t)(17 + hash->len), 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash->oid, 0x05, 0x00, 0x04, (uint8_t)hash->len};
+
+    if (hash->oid == 0) {
+        memcpy(info, sha1, sizeof(sha1));
+        return sizeof(sha1);
+    }
+    memcpy(info, nist, sizeof(nist));
+    return sizeof(nist);
+}
 
 /* The parameters of one operation, and with them the kind of context that it needs. */
 struct setup {
@@ -53,11 +47,8 @@ static uint64_t kind_of(const struct setup *s)
 
 static int mgf_hash(CK_RSA_PKCS_MGF_TYPE mgf)
 {
-    static const CK_RSA_PKCS_MGF_TYPE mgfs[KM_HASHES] = {CKG_MGF1_SHA1, CKG_MGF1_SHA224, CKG_MGF1_SHA256,
-                                                         CKG_MGF1_SHA384, CKG_MGF1_SHA512};
-
     for (int i = 0; i < KM_HASHES; i++)
-        if (mgfs[i] == mgf)
+        if (mgf != 0 && km_hashes[i].mgf == mgf)
             return i;
     return -1;
 }
@@ -163,11 +154,10 @@ static CK_RV signed_message(const struct km_crypto *crypto, const struct km_load
     if (rv != CKR_OK)
         return rv;
     if (s->scheme == KM_MS_PKCS1 && mech->digest != CK_UNAVAILABLE_INFORMATION) {
-        int hash = km_crypto_hash(mech->digest);
-        memcpy(info, digest_info[hash].bytes, digest_info[hash].len);
-        memcpy(info + digest_info[hash].len, *ret, *ret_len);
+        size_t len = put_digest_info(&km_hashes[km_crypto_hash(mech->digest)], info);
+        memcpy(info + len, *ret, *ret_len);
         *ret = info;
-        *ret_len += digest_info[hash].len;
+        *ret_len += len;
         return CKR_OK;
     }
     if (s->scheme == KM_MS_PKCS1)
@@ -232,8 +222,7 @@ static CK_RV verify(const struct km_crypto *crypto, struct km_loaded *key, const
 
 static size_t text_max(const struct km_loaded *key, const struct setup *s)
 {
-    static const size_t hash_len[KM_HASHES] = {20, 28, 32, 48, 64};
-    size_t overhead = s->scheme == KM_MS_OAEP ? 2 * hash_len[s->hash] + 2 : PKCS1_OVERHEAD;
+    size_t overhead = s->scheme == KM_MS_OAEP ? 2 * km_hashes[s->hash].len + 2 : PKCS1_OVERHEAD;
 
     return key->len > overhead ? key->len - overhead : 0;
 }

@@ -10,6 +10,7 @@
 #include "pubkey.h"
 
 #include <openssl/bn.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -84,7 +85,7 @@ CK_RV km_key_generate(const struct km_crypto *crypto, const struct km_mech *mech
 /* --- taking in -----------------------------------------------------------------------------------------------------
  */
 
-/* PKCS#11 v3.2 4.10.2: AES: of a block of zeros; generic secrets: SHA-1. */
+/* PKCS#11 v3.2 4.10.2: AES: of a block of zeros; everything else: SHA-1. */
 static bool check_value_of(const struct km_crypto *crypto, const struct km_secret *value, CK_KEY_TYPE type,
                            uint8_t ret[3])
 {
@@ -94,10 +95,10 @@ static bool check_value_of(const struct km_crypto *crypto, const struct km_secre
     int n = 0;
     bool is_done;
 
-    if (type == CKK_AES) { /* one block of zeros in CBC with an IV of zeros is ECB */
+    if (type == CKK_AES) {
         ctx = EVP_CIPHER_CTX_new();
         is_done = ctx != NULL &&
-                  EVP_CipherInit_ex2(ctx, crypto->cbc[value->len / 8 - 2], value->data, zeros, 1, NULL) == 1 &&
+                  EVP_CipherInit_ex2(ctx, crypto->aes[KM_AES_ECB][value->len / 8 - 2], value->data, NULL, 1, NULL) == 1 &&
                   EVP_CipherUpdate(ctx, out, &n, zeros, 16) == 1 && n == 16;
         EVP_CIPHER_CTX_free(ctx);
     } else {
@@ -114,10 +115,10 @@ CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret 
     const Kml__Attr *given = km_head_find(head, CKA_CHECK_VALUE);
     uint8_t kcv[3];
 
-    if (head->key_type == CKK_AES && value->len != 16 && value->len != 24 && value->len != 32)
+    if (!km_secret_len_is_good(head->key_type, value->len))
         return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (value->len == 0 || value->len > KM_GENERIC_SECRET_MAX)
-        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (head->key_type == CKK_AES_XTS && CRYPTO_memcmp(value->data, value->data + value->len / 2, value->len / 2) == 0)
+        return CKR_ATTRIBUTE_VALUE_INVALID; /* XTS with equal halves is not secure (SP 800-38E, FIPS 140 IG C.I) */
     if (km_head_ulong(head, CKA_VALUE_LEN, value->len) != value->len)
         return CKR_TEMPLATE_INCONSISTENT;
     if (km_head_put_ulong(head, CKA_VALUE_LEN, value->len) != KM_OK)
@@ -133,38 +134,16 @@ CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret 
     return km_head_put(head, CKA_CHECK_VALUE, kcv, 3) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
 }
 
-static const Kml__Attr *given_value(Kml__Attr *const *secrets, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (secrets[i]->type == CKA_VALUE)
-            return secrets[i];
-    return NULL;
-}
-
-/* The value of a private data object: bytes, whatever they are. */
-static CK_RV import_data(Kml__Attr *const *secrets, size_t n, struct km_secret *ret_secret)
-{
-    const Kml__Attr *given = given_value(secrets, n);
-    struct km_secret value = KM_SECRET_EMPTY;
-    CK_RV rv;
-
-    if (given == NULL || given->value.len == 0 || given->value.len > KM_ATTR_VALUE_MAX)
-        return given == NULL ? CKR_TEMPLATE_INCOMPLETE : CKR_ATTRIBUTE_VALUE_INVALID;
-    if (km_secret_new(&value, given->value.len) != KM_OK)
-        return CKR_DEVICE_MEMORY;
-    memcpy(value.data, given->value.data, given->value.len);
-    rv = km_value_encode(&value, ret_secret);
-    km_secret_free(&value);
-    return rv;
-}
-
 static CK_RV import_secret(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
                            struct km_secret *ret_secret)
 {
-    const Kml__Attr *given = given_value(secrets, n);
     struct km_secret value = KM_SECRET_EMPTY;
+    const Kml__Attr *given = NULL;
     CK_RV rv;
 
+    for (size_t i = 0; i < n; i++)
+        if (secrets[i]->type == CKA_VALUE)
+            given = secrets[i];
     if (given == NULL)
         return CKR_TEMPLATE_INCOMPLETE;
     if (given->value.len == 0 || given->value.len > KM_GENERIC_SECRET_MAX)
@@ -185,8 +164,6 @@ CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *
     EVP_PKEY *pkey = NULL;
     CK_RV rv;
 
-    if (head->class_ == CKO_DATA)
-        return import_data(secrets, n, ret_secret);
     if (head->class_ == CKO_SECRET_KEY)
         return import_secret(crypto, head, secrets, n, ret_secret);
     if (head->class_ != CKO_PRIVATE_KEY || (head->key_type != CKK_RSA && head->key_type != CKK_EC))
