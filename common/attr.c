@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NESTING_MAX 2 /* a template in a template; no deeper */
@@ -32,6 +33,10 @@ static unsigned class_mask(CK_OBJECT_CLASS class)
         return KM_AC_PRIVATE;
     case CKO_SECRET_KEY:
         return KM_AC_SECRET;
+    case CKO_PROFILE:
+        return KM_AC_PROFILE;
+    case CKO_MECHANISM:
+        return KM_AC_MECHANISM;
     default:
         return 0;
     }
@@ -101,6 +106,52 @@ CK_ULONG km_attr_ulong(Kmw__Attr *const *attrs, size_t n, CK_ATTRIBUTE_TYPE type
     return attr != NULL && attr->value.len == 8 ? km_attr_get_u64(attr->value.data) : absent;
 }
 
+CK_KEY_TYPE km_attr_subtype(Kmw__Attr *const *attrs, size_t n)
+{
+    bool is_cert = km_attr_ulong(attrs, n, CKA_CLASS, CK_UNAVAILABLE_INFORMATION) == CKO_CERTIFICATE;
+
+    return km_attr_ulong(attrs, n, is_cert ? CKA_CERTIFICATE_TYPE : CKA_KEY_TYPE, KM_KEY_TYPE_ANY);
+}
+
+static int number(const uint8_t *digits, int n)
+{
+    int v = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return -1;
+        v = v * 10 + digits[i] - '0';
+    }
+    return v;
+}
+
+/* CK_DATE: YYYYMMDD. */
+static bool is_day(const uint8_t *date)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int year = number(date, 4), month = number(date + 4, 2), day = number(date + 6, 2);
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+    return year >= 0 && month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] + (month == 2 && is_leap);
+}
+
+bool km_attr_is_within(const ProtobufCBinaryData *start, const ProtobufCBinaryData *end, uint64_t now_ms,
+                       bool does_end_count)
+{
+    bool has_start = start != NULL && start->len == sizeof(CK_DATE);
+    bool has_end = does_end_count && end != NULL && end->len == sizeof(CK_DATE);
+    time_t now = (time_t)(now_ms / 1000);
+    char today[32];
+    struct tm tm;
+
+    if (!has_start && !has_end)
+        return true;
+    if (gmtime_r(&now, &tm) == NULL || strftime(today, sizeof(today), "%Y%m%d", &tm) != sizeof(CK_DATE))
+        return false;
+    return (!has_start || memcmp(today, start->data, sizeof(CK_DATE)) >= 0) &&
+           (!has_end || memcmp(today, end->data, sizeof(CK_DATE)) <= 0);
+}
+
 bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len)
 {
     if (len > KM_ATTR_VALUE_MAX)
@@ -111,12 +162,7 @@ bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len)
     case KM_ATTR_ULONG:
         return len == 8;
     case KM_ATTR_DATE:
-        if (len != 0 && len != sizeof(CK_DATE))
-            return false;
-        for (size_t i = 0; i < len; i++)
-            if (value[i] < '0' || value[i] > '9')
-                return false;
-        return true;
+        return len == 0 || (len == sizeof(CK_DATE) && is_day(value));
     case KM_ATTR_MECHANISMS:
         return len % 8 == 0;
     case KM_ATTR_TEMPLATE:
@@ -129,7 +175,23 @@ bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len)
 /* --- from a program's memory ---------------------------------------------------------------------------------------
  */
 
-static Kmw__Template *template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, int depth, CK_RV *ret_rv);
+static Kmw__Template *template_from_ck(const void *attrs, CK_ULONG n, int depth, CK_RV *ret_rv);
+
+/* Programs pass arrays in any alignment. */
+static CK_ATTRIBUTE entry_at(const void *attrs, CK_ULONG i)
+{
+    CK_ATTRIBUTE entry;
+
+    memcpy(&entry, (const uint8_t *)attrs + i * sizeof(entry), sizeof(entry));
+    return entry;
+}
+
+static int compare_types(const void *a, const void *b)
+{
+    uint64_t x = (*(Kmw__Attr *const *)a)->type, y = (*(Kmw__Attr *const *)b)->type;
+
+    return x < y ? -1 : x > y;
+}
 
 /* Gives `value` room for `len` bytes. */
 static uint8_t *make_room(ProtobufCBinaryData *value, size_t len)
@@ -175,6 +237,8 @@ static CK_RV nested_from_ck(const CK_ATTRIBUTE *in, int depth, ProtobufCBinaryDa
     t = template_from_ck(in->pValue, in->ulValueLen / sizeof(CK_ATTRIBUTE), depth + 1, &rv);
     if (t == NULL)
         return rv;
+    if (t->n_attrs > 1) /* the same attributes are the same value, in whatever order they came */
+        qsort(t->attrs, t->n_attrs, sizeof(t->attrs[0]), compare_types);
     if (make_room(value, kmw__template__get_packed_size(t)) == NULL)
         rv = CKR_HOST_MEMORY;
     else
@@ -224,7 +288,7 @@ static CK_RV attr_from_ck(const CK_ATTRIBUTE *in, int depth, Kmw__Attr *out)
     return rv;
 }
 
-static Kmw__Template *template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, int depth, CK_RV *ret_rv)
+static Kmw__Template *template_from_ck(const void *attrs, CK_ULONG n, int depth, CK_RV *ret_rv)
 {
     Kmw__Template *t = NULL;
     CK_RV rv = CKR_OK;
@@ -243,6 +307,7 @@ static Kmw__Template *template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, in
     if (t->attrs == NULL)
         rv = CKR_HOST_MEMORY;
     for (CK_ULONG i = 0; i < n && rv == CKR_OK; i++) {
+        CK_ATTRIBUTE in = entry_at(attrs, i);
         Kmw__Attr *attr = malloc(sizeof(*attr));
         if (attr == NULL) {
             rv = CKR_HOST_MEMORY;
@@ -250,7 +315,7 @@ static Kmw__Template *template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, in
         }
         kmw__attr__init(attr);
         t->attrs[t->n_attrs++] = attr;
-        rv = attr_from_ck(&attrs[i], depth, attr);
+        rv = attr_from_ck(&in, depth, attr);
     }
     if (rv != CKR_OK) {
         kmw__template__free_unpacked(t, NULL);
@@ -276,7 +341,8 @@ static bool has_room(CK_ATTRIBUTE *out, size_t len, CK_RV *ret_rv)
         out->ulValueLen = len;
         return false;
     }
-    if (out->ulValueLen < len) {
+    if (out->ulValueLen < len ||
+        out->ulValueLen == CK_UNAVAILABLE_INFORMATION) { /* what an earlier call left there is no room */
         out->ulValueLen = CK_UNAVAILABLE_INFORMATION;
         *ret_rv = CKR_BUFFER_TOO_SMALL;
         return false;
@@ -299,25 +365,31 @@ static CK_RV ulongs_to_ck(const ProtobufCBinaryData *value, CK_ATTRIBUTE *out)
     return CKR_OK;
 }
 
-/* The program's elements may carry buffers of their own; NULL in one asks for its size (PKCS#11 v3.2 5.7.5). */
+/* The program's elements may carry buffers of their own; NULL in one asks for its size (PKCS#11 v3.2 5.7.5). All are
+ * read before the first is written: a buffer may lie in the array. */
 static CK_RV nested_to_ck(const ProtobufCBinaryData *value, CK_ATTRIBUTE *out)
 {
     Kmw__Template *t = kmw__template__unpack(NULL, value->len, value->data);
-    CK_ATTRIBUTE *elements = out->pValue;
-    CK_RV rv;
+    CK_ATTRIBUTE elements[KM_ATTRS_MAX];
+    CK_RV rv, one;
 
-    if (t == NULL)
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (has_room(out, t->n_attrs * sizeof(CK_ATTRIBUTE), &rv)) {
-        for (size_t i = 0; i < t->n_attrs; i++) {
-            CK_RV one;
-            elements[i].type = t->attrs[i]->type;
-            one = km_attr_to_ck(t->attrs[i], &elements[i]);
-            if (one != CKR_OK)
-                rv = one;
-        }
+    if (t == NULL || t->n_attrs > KM_ATTRS_MAX) {
+        rv = CKR_ATTRIBUTE_VALUE_INVALID;
+        goto out;
     }
-    kmw__template__free_unpacked(t, NULL);
+    if (!has_room(out, t->n_attrs * sizeof(CK_ATTRIBUTE), &rv))
+        goto out;
+    memcpy(elements, out->pValue, t->n_attrs * sizeof(CK_ATTRIBUTE));
+    for (size_t i = 0; i < t->n_attrs; i++) {
+        elements[i].type = t->attrs[i]->type;
+        one = km_attr_to_ck(t->attrs[i], &elements[i]);
+        if (one != CKR_OK)
+            rv = one;
+    }
+    memcpy(out->pValue, elements, t->n_attrs * sizeof(CK_ATTRIBUTE));
+out:
+    if (t != NULL)
+        kmw__template__free_unpacked(t, NULL);
     return rv;
 }
 

@@ -31,6 +31,7 @@ enum km_attr_flag {
     KM_AF_DOWN = 1 << 6,     /* a boolean that goes from true to false only */
     KM_AF_SO = 1 << 7,       /* only the SO may make it true */
     KM_AF_REQUIRED = 1 << 8, /* must be in C_CreateObject's template (CKA_CLASS and CKA_KEY_TYPE, too, need not be in C_GenerateKey's) */
+    KM_AF_SEALED = 1 << 9,   /* of a private object: lives in the seal, but is revealed to who is logged in */
 };
 
 /* Classes as a mask, for the rows */
@@ -41,6 +42,8 @@ enum km_attr_class {
     KM_AC_PRIVATE = 1 << 3,
     KM_AC_SECRET = 1 << 4,
     KM_AC_KEY = KM_AC_PUBLIC | KM_AC_PRIVATE | KM_AC_SECRET,
+    KM_AC_PROFILE = 1 << 5,
+    KM_AC_MECHANISM = 1 << 6,
     KM_AC_ALL = KM_AC_DATA | KM_AC_CERT | KM_AC_KEY,
 };
 
@@ -49,20 +52,20 @@ struct km_attr_row {
     const char *name;
     enum km_attr_kind kind;
     unsigned classes;       /* enum km_attr_class */
-    CK_KEY_TYPE key_type;   /* or KM_KEY_TYPE_ANY */
+    CK_KEY_TYPE key_type;   /* or KM_KEY_TYPE_ANY; of certificates the CKC_ type */
     unsigned flags;         /* enum km_attr_flag */
     int init;               /* KM_ATTR_BOOL: default 0, 1 or -1 (none: computed); others: 0 empty value, -1 absent */
 };
 #define KM_KEY_TYPE_ANY (~0UL)
 
-/* The row for `type` in objects of `class` and `key_type`, or NULL if such objects have no such attribute. */
+/* The row for `type` in objects of `class` and `key_type` (certificates: CKC_ type), or NULL if such objects have no such attribute. */
 const struct km_attr_row *km_attr_row(CK_ATTRIBUTE_TYPE type, CK_OBJECT_CLASS class, CK_KEY_TYPE key_type);
 /* The kind of `type` in any class; KM_ATTR_BYTES for types that the table does not know. */
 enum km_attr_kind km_attr_kind(CK_ATTRIBUTE_TYPE type);
 /* All rows, for those who walk them. */
 const struct km_attr_row *km_attr_rows(size_t *ret_n);
 
-/* True if `value` has the form that its kind asks for (length, 0 or 1, digits of a date); for bytes from outside. Nested templates are
+/* True if `value` has the form that its kind asks for (length, 0 or 1, a day of the calendar); for bytes from outside. Nested templates are
  * not walked. */
 bool km_attr_is_valid(CK_ATTRIBUTE_TYPE type, const uint8_t *value, size_t len);
 /* A CK_ULONG in wire form, 8 bytes little endian. */
@@ -74,9 +77,17 @@ const Kmw__Attr *km_attr_find(Kmw__Attr *const *attrs, size_t n, CK_ATTRIBUTE_TY
 bool km_attr_bool(Kmw__Attr *const *attrs, size_t n, CK_ATTRIBUTE_TYPE type, bool absent);
 CK_ULONG km_attr_ulong(Kmw__Attr *const *attrs, size_t n, CK_ATTRIBUTE_TYPE type, CK_ULONG absent);
 
-/* CK_ATTRIBUTE array (a program's memory) to a wire template, for requests. Checks lengths by kind; nested templates are walked.
- * Errors in `*ret_rv`: CKR_ARGUMENTS_BAD, CKR_ATTRIBUTE_VALUE_INVALID, CKR_HOST_MEMORY. The caller frees
- * with kmw__template__free_unpacked(t, NULL). */
+/* The type that chooses an object's rows besides its class: CKA_KEY_TYPE of keys, CKA_CERTIFICATE_TYPE of certificates, or
+ * KM_KEY_TYPE_ANY. */
+CK_KEY_TYPE km_attr_subtype(Kmw__Attr *const *attrs, size_t n);
+
+/* Whether `now_ms` (UTC) is within values of CKA_START_DATE and CKA_END_DATE (NULL or empty: no bound): the first moment of the one
+ * day to the last of the other. What was made may be verified and decrypted after the end: then `does_end_count` is false. */
+bool km_attr_is_within(const ProtobufCBinaryData *start, const ProtobufCBinaryData *end, uint64_t now_ms, bool does_end_count);
+
+/* CK_ATTRIBUTE array (a program's memory, in any alignment) to a wire template, for requests. Checks lengths by kind; nested templates are walked.
+ * Nested ones come out sorted by type. Errors in `*ret_rv`: CKR_ARGUMENTS_BAD, CKR_ATTRIBUTE_VALUE_INVALID, CKR_HOST_MEMORY. The
+ * caller frees with kmw__template__free_unpacked(t, NULL). */
 Kmw__Template *km_template_from_ck(const CK_ATTRIBUTE *attrs, CK_ULONG n, CK_RV *ret_rv);
 
 /* Writes a wire value into a program's CK_ATTRIBUTE by the rules of C_GetAttributeValue (size query, buffer too small,

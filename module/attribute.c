@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * C_GetAttributeValue and C_SetAttributeValue (PKCS#11 v2.40 5.7). Reads dominate what programs do with a module,
- * mostly each attribute twice, so they are answered from the object's view while its token is known not to have changed
- * (handle.h). Secrets are never kept.
+ * mostly each attribute twice, first its length and then its value. The rule: what can change is asked for anew by each
+ * reading, so that no program sees an older value than another one has set before; a value read after its length, and
+ * what is read of an object that the session's search has just handed out, is the same reading. What can not change is
+ * answered from what is kept, and is at worst the attribute of an object that was destroyed a moment ago. Secrets are
+ * never kept.
  */
+#include "fixed_object.h"
 #include "guard.h"
 #include "login.h"
 #include "object.h"
@@ -17,19 +21,29 @@ static bool is_guarded(const struct km_view *view)
     Kmw__Attr **attrs = view->object->attrs;
     size_t n = view->object->n_attrs;
 
-    return km_attr_bool(attrs, n, CKA_SENSITIVE, true) || !km_attr_bool(attrs, n, CKA_EXTRACTABLE, false);
-}
-
-static const struct km_attr_row *row_of(const struct km_view *view, CK_ATTRIBUTE_TYPE type)
-{
-    return km_attr_row(type, view->class, view->key_type);
+    return (view->class == CKO_PRIVATE_KEY || view->class == CKO_SECRET_KEY) &&
+           (km_attr_bool(attrs, n, CKA_SENSITIVE, true) || !km_attr_bool(attrs, n, CKA_EXTRACTABLE, false));
 }
 
 static bool is_secret(const struct km_view *view, CK_ATTRIBUTE_TYPE type)
 {
-    const struct km_attr_row *row = row_of(view, type);
+    const struct km_attr_row *row = km_attr_row(type, view->class, view->key_type);
 
-    return row != NULL && (row->flags & KM_AF_SECRET);
+    return row != NULL && (row->flags & (KM_AF_SECRET | (view->is_private ? KM_AF_SEALED : 0)));
+}
+
+/* It is in the seal, and may be seen. */
+static bool is_to_reveal(const struct km_view *view, CK_ATTRIBUTE_TYPE type)
+{
+    return is_secret(view, type) && !is_guarded(view) &&
+           km_attr_find(view->object->attrs, view->object->n_attrs, type) == NULL;
+}
+
+static bool can_change(const struct km_view *view, CK_ATTRIBUTE_TYPE type)
+{
+    const struct km_attr_row *row = km_attr_row(type, view->class, view->key_type);
+
+    return row != NULL && (row->flags & KM_AF_SET);
 }
 
 /* One entry of the program's template from `attrs`. */
@@ -60,50 +74,88 @@ static CK_RV give_all(const struct km_view *view, Kmw__Attr *const *attrs, size_
     return rv;
 }
 
-/* With the secrets of a key that is neither sensitive nor unextractable: fetched for this call and wiped. */
+/* With what is in the seal of an object whose seal may be read: fetched for this call and wiped. */
 static CK_RV give_with_secrets(struct km_session *session, const struct km_view *view, CK_ATTRIBUTE *template,
                                CK_ULONG count)
 {
-    Kmw__Key key = km_remote_key(view);
-    Kmw__ObjectGet op = KMW__OBJECT_GET__INIT;
-    Kmw__Request request = KMW__REQUEST__INIT;
     Kmw__Reply *reply = NULL;
-    Kmw__Object *object;
-    CK_RV rv = CKR_DEVICE_ERROR;
+    CK_RV rv;
 
-    op.key = &key;
-    op.with_secrets = true;
-    request.op_case = KMW__REQUEST__OP_OBJECT_GET;
-    request.object_get = &op;
-    KM_TRY(km_remote_call(session->token, &request, KM_CALL_READ, KMW__REPLY__RESULT_OBJECTS, &reply));
-    if (reply->objects->n_objects == 1) {
-        object = reply->objects->objects[0];
-        rv = give_all(view, object->attrs, object->n_attrs, template, count);
-        for (size_t i = 0; i < object->n_attrs; i++)
-            if (is_secret(view, object->attrs[i]->type))
-                km_wipe(object->attrs[i]->value.data, object->attrs[i]->value.len);
-    }
-    km_reply_free(reply);
+    KM_TRY(km_remote_reveal(session, view, &reply));
+    rv = give_all(view, reply->objects->objects[0]->attrs, reply->objects->objects[0]->n_attrs, template, count);
+    km_reply_free_secret(reply);
     return rv;
 }
 
+/* Whether this call goes on with a reading that began with `view`. Under km_lock. */
+static bool is_continued(const struct km_session *session, const struct km_object *object, bool wants_values)
+{
+    const struct km_view *view = object->view;
+
+    return view != NULL && view->token_version == session->token->version &&
+           km_boot_ms() - view->read_ms < KM_VIEW_FRESH_MS &&
+           ((wants_values && view == session->sized) || km_find_has_given(&session->find, object->handle));
+}
+
+/* The object as this reading is to see it. `template` has no more than sizes to tell where `wants_values` is false. */
+static CK_RV read_object(struct km_session *session, CK_OBJECT_HANDLE handle, const CK_ATTRIBUTE *template,
+                         CK_ULONG count, bool wants_values, struct km_view **ret)
+{
+    bool is_same = false, is_exact = false;
+    struct km_object *object;
+
+    km_lock();
+    object = km_object_get(handle);
+    if (object != NULL && object->token == session->token && object->session == 0)
+        is_same = is_continued(session, object, wants_values);
+    km_unlock();
+    KM_TRY(km_remote_read(session, handle, false, ret));
+    for (CK_ULONG i = 0; i < count; i++)
+        is_exact |= can_change(*ret, template[i].type) && !is_to_reveal(*ret, template[i].type);
+    if (is_same || !is_exact || !(*ret)->is_token)
+        return CKR_OK;
+    km_view_unref(*ret);
+    *ret = NULL;
+    return km_remote_read(session, handle, true /* exact */, ret);
+}
+
+static CK_RV get(struct km_session *session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    struct km_view *view = NULL;
+    bool wants_secrets = false, wants_values = false;
+    CK_RV rv;
+
+    for (CK_ULONG i = 0; i < count; i++)
+        wants_values |= template[i].pValue != NULL;
+    KM_TRY(read_object(session, handle, template, count, wants_values, &view));
+    for (CK_ULONG i = 0; i < count; i++)
+        wants_secrets |= is_to_reveal(view, template[i].type);
+    if (wants_secrets)
+        rv = give_with_secrets(session, view, template, count);
+    else
+        rv = give_all(view, view->object->attrs, view->object->n_attrs, template, count);
+    km_view_unref(session->sized);
+    session->sized = wants_values ? NULL : km_view_ref(view);
+    km_view_unref(view);
+    return rv;
+}
+
+/* The program's array may lie anywhere, also under the buffers that it names: it is read whole before anything is
+ * written. */
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTRIBUTE *pTemplate,
                           CK_ULONG ulCount)
 {
     KM_SESSION(session, hSession);
-    struct km_view *view = NULL;
-    bool wants_secrets = false;
+    CK_ATTRIBUTE template[KM_ATTRS_MAX];
     CK_RV rv;
 
     KM_REQUIRE(pTemplate != NULL || ulCount == 0, CKR_ARGUMENTS_BAD);
-    KM_TRY(km_remote_view(session, hObject, false /* stale */, &view));
-    for (CK_ULONG i = 0; i < ulCount; i++)
-        wants_secrets |= is_secret(view, pTemplate[i].type);
-    if (wants_secrets && !is_guarded(view))
-        rv = give_with_secrets(session, view, pTemplate, ulCount);
-    else
-        rv = give_all(view, view->object->attrs, view->object->n_attrs, pTemplate, ulCount);
-    km_view_unref(view);
+    KM_REQUIRE(ulCount <= KM_ATTRS_MAX, CKR_ARGUMENTS_BAD);
+    if (ulCount > 0)
+        memcpy(template, (const void *)pTemplate, ulCount * sizeof(template[0]));
+    rv = get(session, hObject, template, ulCount);
+    if (ulCount > 0)
+        memcpy((void *)pTemplate, template, ulCount * sizeof(template[0]));
     return rv;
 }
 
@@ -148,6 +200,7 @@ static CK_RV set(struct km_session *session, CK_OBJECT_HANDLE handle, const stru
     struct km_view *changed = NULL;
     struct km_object *object;
 
+    KM_REQUIRE(!km_fixed_object_is(view), CKR_ACTION_PROHIBITED);
     KM_TRY(km_object_may_write(session, view->is_token));
     KM_TRY(view->is_token || has_secret ? set_remote(session, view, template, &changed)
                                         : set_ours(session, view, template, &changed));

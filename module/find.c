@@ -4,6 +4,7 @@
  * them, so that a search costs what it hands out and not what the token holds. The pages bring the attributes along.
  * Under the session's lock.
  */
+#include "fixed_object.h"
 #include "guard.h"
 #include "remote.h"
 #include "session_object.h"
@@ -22,7 +23,15 @@ void km_find_end(struct km_find *find)
     *find = (struct km_find){0};
 }
 
-static CK_RV add_handle(struct km_find *find, CK_OBJECT_HANDLE handle)
+bool km_find_has_given(const struct km_find *find, CK_OBJECT_HANDLE handle)
+{
+    for (size_t i = 0; find->is_active && i < find->n_given; i++)
+        if (find->handles[i] == handle)
+            return true;
+    return false;
+}
+
+CK_RV km_find_add(struct km_find *find, CK_OBJECT_HANDLE handle)
 {
     CK_OBJECT_HANDLE *grown;
 
@@ -49,7 +58,7 @@ static void collect(struct km_object *object, void *arg)
     if (c->rv != CKR_OK || (object->is_private && !c->is_user))
         return;
     if (km_session_object_matches(object->view->object, c->find->template))
-        c->rv = add_handle(c->find, object->handle);
+        c->rv = km_find_add(c->find, object->handle);
 }
 
 static int compare_handles(const void *a, const void *b)
@@ -73,6 +82,7 @@ static CK_RV begin(struct km_session *session, const CK_ATTRIBUTE *attrs, CK_ULO
     is_on_token = place != NULL && place->value.data[0] != 0;
     find->has_more_remote = place == NULL || is_on_token;
     find->page = PAGE_FIRST;
+    KM_TRY(km_fixed_objects_find(session->token, find));
     if (is_on_token)
         return CKR_OK;
     c.rv = CKR_OK;
@@ -122,7 +132,7 @@ static CK_RV take_page(struct km_session *session, Kmw__Reply *reply)
         km_unlock();
         km_view_unref(view);
         KM_REQUIRE(handle != CK_INVALID_HANDLE, CKR_HOST_MEMORY);
-        KM_TRY(add_handle(find, handle));
+        KM_TRY(km_find_add(find, handle));
     }
     find->has_more_remote = page->more && page->n_objects > 0;
     return CKR_OK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The tables of handles. Sessions hang in a chain per bucket; objects in two: by handle and by (token, id), so that an
- * object that is found twice keeps its handle. Invariant: a handle is never given twice. Everything under km_lock
- * except what handle.h says.
+ * object that is found twice keeps its handle. A session that is open and idle, of which a program may have a hundred
+ * thousand, costs no more than its entry: the state of operations is lent to it while it has some. Invariant: a handle
+ * is never given twice. Everything under km_lock except what handle.h says.
  */
 #include "handle.h"
 
@@ -11,13 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSION_BUCKETS 256
+#define SPARE_MAX 64 /* blocks of operations kept for the next session that needs one */
 
-static struct km_session *sessions[SESSION_BUCKETS];
-static CK_SESSION_HANDLE session_last;
+static struct {
+    struct km_session **buckets;
+    size_t n_buckets, n;
+    CK_SESSION_HANDLE last;
+    struct km_operation *spare[SPARE_MAX];
+    size_t n_spare;
+} sessions;
 
 static struct {
     struct km_object **by_handle, **by_id;
+    struct km_object *newest; /* of those with a session */
     size_t n_buckets, n, n_views;
     CK_OBJECT_HANDLE last;
 } objects;
@@ -35,10 +42,11 @@ struct km_view *km_view_new(Kmw__Object *object, uint64_t token_version)
     view->refs = 1;
     view->object = object;
     view->class = km_attr_ulong(object->attrs, object->n_attrs, CKA_CLASS, CK_UNAVAILABLE_INFORMATION);
-    view->key_type = km_attr_ulong(object->attrs, object->n_attrs, CKA_KEY_TYPE, KM_KEY_TYPE_ANY);
+    view->key_type = km_attr_subtype(object->attrs, object->n_attrs);
     view->is_token = km_attr_bool(object->attrs, object->n_attrs, CKA_TOKEN, false);
     view->is_private = km_attr_bool(object->attrs, object->n_attrs, CKA_PRIVATE, false);
     view->token_version = token_version;
+    view->read_ms = km_boot_ms();
     return view;
 }
 
@@ -177,6 +185,12 @@ CK_OBJECT_HANDLE km_object_put(struct km_token *token, CK_SESSION_HANDLE session
         memcpy(object->id, view->object->id.data, KM_ID_LEN);
         chain(object);
         objects.n++;
+        if (session != 0) {
+            object->older = objects.newest;
+            if (objects.newest != NULL)
+                objects.newest->newer = object;
+            objects.newest = object;
+        }
     }
     km_object_set_view(object, view);
     return object->handle;
@@ -193,6 +207,11 @@ void km_object_drop(struct km_object *object)
     while (*link != object)
         link = &(*link)->next_id;
     *link = object->next_id;
+    if (object->session != 0) {
+        *(object->newer != NULL ? &object->newer->older : &objects.newest) = object->older;
+        if (object->older != NULL)
+            object->older->newer = object->newer;
+    }
     objects.n--;
     km_object_set_view(object, NULL);
     free(object);
@@ -212,29 +231,84 @@ void km_object_drop_if(bool (*matches)(const struct km_object *object, const voi
 void km_object_each_of_session(const struct km_token *token, void (*each)(struct km_object *object, void *arg),
                                void *arg)
 {
-    for (size_t i = 0; i < objects.n_buckets; i++)
-        for (struct km_object *object = objects.by_handle[i]; object != NULL; object = object->next_handle)
-            if (object->session != 0 && object->token == token)
-                each(object, arg);
+    for (struct km_object *object = objects.newest; object != NULL; object = object->older)
+        if (object->session != KM_SESSION_FIXED && object->token == token)
+            each(object, arg);
 }
 
 /* --- sessions --- */
 
+static struct km_session **bucket_of(CK_SESSION_HANDLE handle)
+{
+    return &sessions.buckets[handle & (sessions.n_buckets - 1)];
+}
+
+/* Room for one more session. */
+static bool grow_sessions(void)
+{
+    size_t old_n = sessions.n_buckets, n = old_n == 0 ? 64 : old_n * 2;
+    struct km_session **old = sessions.buckets, **buckets;
+
+    if (sessions.n < old_n)
+        return true;
+    buckets = calloc(n, sizeof(struct km_session *));
+    if (buckets == NULL)
+        return old_n != 0; /* longer chains will do */
+    sessions.buckets = buckets;
+    sessions.n_buckets = n;
+    for (size_t i = 0; i < old_n; i++) {
+        for (struct km_session *session = old[i], *next; session != NULL; session = next) {
+            next = session->next;
+            session->next = *bucket_of(session->handle);
+            *bucket_of(session->handle) = session;
+        }
+    }
+    free(old);
+    return true;
+}
+
+/* Lends the session its operations, all of them inactive. */
+static bool equip(struct km_session *session)
+{
+    if (session->operations != NULL)
+        return true;
+    if (sessions.n_spare > 0) {
+        session->operations = sessions.spare[--sessions.n_spare];
+        return true;
+    }
+    session->operations = calloc(KM_OPERATIONS, sizeof(struct km_operation));
+    for (int i = 0; i < KM_OPERATIONS && session->operations != NULL; i++)
+        session->operations[i].kind = i;
+    return session->operations != NULL;
+}
+
+/* Takes them back if none is active. */
+static void strip(struct km_session *session)
+{
+    for (int i = 0; i < KM_OPERATIONS && session->operations != NULL; i++)
+        if (session->operations[i].is_active)
+            return;
+    if (session->operations != NULL && sessions.n_spare < SPARE_MAX)
+        sessions.spare[sessions.n_spare++] = session->operations;
+    else
+        free(session->operations);
+    session->operations = NULL;
+}
+
 struct km_session *km_session_new(struct km_token *token, CK_FLAGS flags)
 {
-    struct km_session *session = calloc(1, sizeof(*session)), **bucket;
+    struct km_session *session = grow_sessions() ? calloc(1, sizeof(*session)) : NULL, **bucket;
 
     if (session == NULL)
         return NULL;
-    session->handle = ++session_last;
+    session->handle = ++sessions.last;
     session->token = token;
     session->flags = flags;
     pthread_mutex_init(&session->lock, NULL);
-    for (int i = 0; i < KM_OPERATIONS; i++)
-        session->operations[i].kind = i;
-    bucket = &sessions[session->handle % SESSION_BUCKETS];
+    bucket = bucket_of(session->handle);
     session->next = *bucket;
     *bucket = session;
+    sessions.n++;
     token->n_sessions++;
     if (flags & CKF_RW_SESSION)
         token->n_read_write++;
@@ -243,7 +317,7 @@ struct km_session *km_session_new(struct km_token *token, CK_FLAGS flags)
 
 struct km_session *km_session_get(CK_SESSION_HANDLE handle)
 {
-    struct km_session *session = sessions[handle % SESSION_BUCKETS];
+    struct km_session *session = sessions.n_buckets == 0 ? NULL : *bucket_of(handle);
 
     while (session != NULL && session->handle != handle)
         session = session->next;
@@ -252,28 +326,35 @@ struct km_session *km_session_get(CK_SESSION_HANDLE handle)
 
 static void free_session(struct km_session *session)
 {
-    for (int i = 0; i < KM_OPERATIONS; i++)
+    for (int i = 0; i < KM_OPERATIONS && session->operations != NULL; i++)
         km_operation_end(&session->operations[i]);
+    strip(session);
     km_find_end(&session->find);
+    km_view_unref(session->sized);
     pthread_mutex_destroy(&session->lock);
     free(session);
 }
 
-static bool is_of_session(const struct km_object *object, const void *session)
+static void drop_of_session(CK_SESSION_HANDLE session)
 {
-    return object->session == ((const struct km_session *)session)->handle;
+    for (struct km_object *object = objects.newest, *older; object != NULL; object = older) {
+        older = object->older;
+        if (object->session == session)
+            km_object_drop(object);
+    }
 }
 
 void km_session_close(struct km_session *session)
 {
-    struct km_session **link = &sessions[session->handle % SESSION_BUCKETS];
+    struct km_session **link = bucket_of(session->handle);
 
     while (*link != session)
         link = &(*link)->next;
     *link = session->next;
+    sessions.n--;
     session->is_closed = true;
     if (session->has_objects)
-        km_object_drop_if(is_of_session, session);
+        drop_of_session(session->handle);
     km_token_session_ended(session->token, session->flags & CKF_RW_SESSION);
     if (session->refs == 0)
         free_session(session);
@@ -281,8 +362,8 @@ void km_session_close(struct km_session *session)
 
 void km_session_close_all(const struct km_token *token)
 {
-    for (size_t i = 0; i < SESSION_BUCKETS; i++) {
-        for (struct km_session *session = sessions[i], *next; session != NULL; session = next) {
+    for (size_t i = 0; i < sessions.n_buckets; i++) {
+        for (struct km_session *session = sessions.buckets[i], *next; session != NULL; session = next) {
             next = session->next;
             if (token == NULL || session->token == token)
                 km_session_close(session);
@@ -293,14 +374,16 @@ void km_session_close_all(const struct km_token *token)
 CK_RV km_session_enter(CK_SESSION_HANDLE handle, struct km_session **ret)
 {
     struct km_session *session;
+    bool is_equipped;
 
     km_lock();
     session = km_session_get(handle);
-    if (session != NULL)
+    is_equipped = session != NULL && equip(session);
+    if (is_equipped)
         session->refs++;
     km_unlock();
-    if (session == NULL)
-        return CKR_SESSION_HANDLE_INVALID;
+    if (!is_equipped)
+        return session == NULL ? CKR_SESSION_HANDLE_INVALID : CKR_HOST_MEMORY;
     km_lock_outside(&session->lock);
     session->is_busy = true;
     *ret = session;
@@ -320,24 +403,28 @@ void km_session_leave(struct km_session **ref)
     session->is_busy = false;
     pthread_mutex_unlock(&session->lock);
     km_lock();
-    if (--session->refs == 0 && session->is_closed)
-        free_session(session);
+    if (--session->refs == 0) {
+        if (session->is_closed)
+            free_session(session);
+        else
+            strip(session);
+    }
     km_unlock();
 }
 
 void km_handles_after_fork(void)
 {
-    for (size_t i = 0; i < SESSION_BUCKETS; i++) {
-        for (struct km_session *session = sessions[i]; session != NULL; session = session->next) {
+    sessions.n_spare = 0;
+    for (size_t i = 0; i < sessions.n_buckets; i++) {
+        for (struct km_session *session = sessions.buckets[i]; session != NULL; session = session->next) {
             session->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
             session->refs = 0;
             if (!session->is_busy)
                 continue;
             /* Another thread was in the middle of it and is not in this process: nothing in there can be freed. */
-            memset(session->operations, 0, sizeof(session->operations));
+            session->operations = NULL;
+            session->sized = NULL;
             memset(&session->find, 0, sizeof(session->find));
-            for (int k = 0; k < KM_OPERATIONS; k++)
-                session->operations[k].kind = k;
             session->is_busy = false;
         }
     }

@@ -13,16 +13,17 @@
 #include <pthread.h>
 
 #define KM_VIEWS_MAX 4096     /* token objects whose attributes are kept */
-#define KM_VIEW_FRESH_MS 1000 /* how long a token's version counts as confirmed */
+#define KM_VIEW_FRESH_MS 1000 /* how long a token's version, or that an object is there, counts as confirmed */
 
 /* An object as it was read: immutable, counted, readable without a lock. */
 struct km_view {
     unsigned refs; /* atomic */
     Kmw__Object *object;
     CK_OBJECT_CLASS class;
-    CK_KEY_TYPE key_type; /* KM_KEY_TYPE_ANY: not a key */
+    CK_KEY_TYPE key_type; /* of certificates CKC_...; KM_KEY_TYPE_ANY: neither */
     bool is_token, is_private;
     uint64_t token_version;
+    int64_t read_ms; /* when a server told it, km_boot_ms */
 };
 
 /* Takes over `object` (also on failure). NULL: out of memory. Any thread, no lock; so are ref and unref (NULL is fine).
@@ -30,6 +31,8 @@ struct km_view {
 struct km_view *km_view_new(Kmw__Object *object, uint64_t token_version);
 struct km_view *km_view_ref(struct km_view *view);
 void km_view_unref(struct km_view *view);
+
+#define KM_SESSION_FIXED (~0UL) /* the session of objects that every token has (fixed_object.h) */
 
 struct km_object {
     CK_OBJECT_HANDLE handle;
@@ -39,6 +42,7 @@ struct km_object {
     struct km_view *view; /* token objects: NULL when not kept; session objects: the object itself */
     bool is_private;
     struct km_object *next_handle, *next_id; /* chains of the tables */
+    struct km_object *newer, *older;         /* the list of those with a session */
 };
 
 /* The handle of a token or session object, made if this object has none yet; its view becomes `view` (referenced). 0:
@@ -51,7 +55,7 @@ void km_object_set_view(struct km_object *object, struct km_view *view);
 void km_object_drop(struct km_object *object);
 /* Drops each object for which `matches` is true. */
 void km_object_drop_if(bool (*matches)(const struct km_object *object, const void *arg), const void *arg);
-/* Calls `each` for each session object of `token`. */
+/* Calls `each` for each session object of `token`, without the fixed ones. */
 void km_object_each_of_session(const struct km_token *token, void (*each)(struct km_object *object, void *arg),
                                void *arg);
 
@@ -66,6 +70,10 @@ struct km_find {
     uint32_t page;
 };
 void km_find_end(struct km_find *find);
+/* One more handle to hand out. CKR_HOST_MEMORY. */
+CK_RV km_find_add(struct km_find *find, CK_OBJECT_HANDLE handle);
+/* Whether the search has handed out `handle` from the page that it holds. */
+bool km_find_has_given(const struct km_find *find, CK_OBJECT_HANDLE handle);
 
 struct km_session {
     CK_SESSION_HANDLE handle;
@@ -75,8 +83,9 @@ struct km_session {
     bool is_busy;                /* `lock` is held: what a forked child must not trust */
     bool is_closed, has_objects; /* under km_lock */
     unsigned refs;               /* calls that hold it, under km_lock */
-    struct km_operation operations[KM_OPERATIONS];
+    struct km_operation *operations; /* KM_OPERATIONS; NULL while nobody is inside and none is active */
     struct km_find find;
+    struct km_view *sized; /* whose sizes the program asked for last: attribute.c */
     struct km_session *next;
 };
 

@@ -42,6 +42,11 @@ bool km_local_init(void)
     return true;
 }
 
+OSSL_LIB_CTX *km_local_context(void)
+{
+    return libctx;
+}
+
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
 {
     return (kind == KM_OP_VERIFY || kind == KM_OP_ENCRYPT) && (mech->key_type == CKK_RSA || mech->key_type == CKK_EC);

@@ -10,6 +10,8 @@
 
 /* Once per process image. False: out of memory. */
 bool km_local_init(void);
+/* The library context, for what common/ computes. */
+OSSL_LIB_CTX *km_local_context(void);
 
 /* Whether an operation of `kind` by `mech` is done here: verifying and encrypting with public keys. */
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind);

@@ -5,6 +5,7 @@
  */
 #include "object.h"
 
+#include "fixed_object.h"
 #include "guard.h"
 #include "login.h"
 #include "remote.h"
@@ -112,6 +113,24 @@ static CK_RV copy_ours_to_token(struct km_session *session, const struct km_view
     return rv;
 }
 
+/* Into a session object of the module's own. The value of private data on the token is in its seal. */
+static CK_RV copy_to_ours(struct km_session *session, const struct km_view *source, const Kmw__Template *template,
+                          CK_OBJECT_HANDLE *ret)
+{
+    bool is_sealed = source->is_token && source->is_private && source->class == CKO_DATA;
+    bool is_so = km_login_user(session->token) == CKU_SO;
+    Kmw__Object *object = NULL;
+    Kmw__Reply *reply = NULL;
+    CK_RV rv;
+
+    if (is_sealed)
+        KM_TRY(km_remote_reveal(session, source, &reply));
+    rv = km_session_object_copy(is_sealed ? reply->objects->objects[0] : source->object, template, is_so, &object);
+    if (reply != NULL)
+        km_reply_free_secret(reply);
+    return rv == CKR_OK ? keep(session, object, ret) : rv;
+}
+
 static CK_RV copy(struct km_session *session, const struct km_view *source, Kmw__Template *template,
                   CK_OBJECT_HANDLE *ret)
 {
@@ -119,8 +138,8 @@ static CK_RV copy(struct km_session *session, const struct km_view *source, Kmw_
     size_t n = source->object->n_attrs;
     bool is_on_token = km_attr_bool(template->attrs, template->n_attrs, CKA_TOKEN, source->is_token);
     bool has_secret = source->class == CKO_PRIVATE_KEY || source->class == CKO_SECRET_KEY;
-    Kmw__Object *object = NULL;
 
+    KM_REQUIRE(!km_fixed_object_is(source), CKR_ACTION_PROHIBITED);
     KM_TRY(km_object_may_write(session, is_on_token));
     /* A copy that outlives a revocation is refused (design D5); the host programs cope with this answer, so it need not
      * cost a round trip. */
@@ -130,8 +149,7 @@ static CK_RV copy(struct km_session *session, const struct km_view *source, Kmw_
         return copy_remote(session, source, template, is_on_token, ret);
     if (is_on_token)
         return copy_ours_to_token(session, source, template, ret);
-    KM_TRY(km_session_object_copy(source->object, template, km_login_user(session->token) == CKU_SO, &object));
-    return keep(session, object, ret);
+    return copy_to_ours(session, source, template, ret);
 }
 
 CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTRIBUTE *pTemplate, CK_ULONG ulCount,
@@ -178,7 +196,7 @@ CK_RV C_DestroyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject)
     CK_RV rv = CKR_OK;
 
     KM_TRY(km_remote_view(session, hObject, true /* stale: a server checks again */, &view));
-    if (view->is_token)
+    if (view->is_token && !km_fixed_object_is(view))
         rv = destroy_remote(session, view);
     else if (!km_attr_bool(view->object->attrs, view->object->n_attrs, CKA_DESTROYABLE, true))
         rv = CKR_ACTION_PROHIBITED;

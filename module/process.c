@@ -240,6 +240,17 @@ void km_login_drop(struct km_token *token)
     token->login = (struct km_login){.user = KM_LOGIN_NONE};
 }
 
+static bool is_of_login(const struct km_object *object, const void *token)
+{
+    return object->session != 0 && object->token == token && object->is_private;
+}
+
+void km_login_died(struct km_token *token)
+{
+    km_login_drop(token);
+    km_object_drop_if(is_of_login, token);
+}
+
 CK_RV km_login_set(struct km_token *token, CK_USER_TYPE user, const Kmw__LoginReply *reply)
 {
     uint8_t *ticket = malloc(reply->ticket.len + 1);

@@ -80,6 +80,8 @@ CK_RV km_token_get(CK_SLOT_ID slot, struct km_token **ret);
  * as it was. */
 CK_RV km_login_set(struct km_token *token, CK_USER_TYPE user, const Kmw__LoginReply *reply);
 void km_login_drop(struct km_token *token);
+/* The login ended by itself: its sealed session objects are dead with it (design D5). Handles of objects on the token stay. Under km_lock. */
+void km_login_died(struct km_token *token);
 
 /* Counts a session that ended; the last one takes the login along. Under km_lock. */
 void km_token_session_ended(struct km_token *token, bool is_read_write);

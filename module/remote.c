@@ -151,7 +151,7 @@ static CK_RV renew(struct km_token *token, CK_USER_TYPE user, const struct km_bu
         if (rv == CKR_OK)
             rv = km_login_set(token, user, reply->login);
         else if (rv == CKR_USER_NOT_LOGGED_IN)
-            km_login_drop(token);
+            km_login_died(token);
     } else if (rv == CKR_USER_NOT_LOGGED_IN && token->login.user == user) {
         rv = CKR_OK; /* another thread has brought a new one */
     }
@@ -329,6 +329,18 @@ CK_RV km_remote_token_list(Kmw__Reply **ret)
     return km_remote_call(NULL, &request, KM_CALL_BARE, KMW__REPLY__RESULT_TOKEN_LIST, ret);
 }
 
+/* A server says that it is gone, or good for nothing any more: a session object whose ancestor is. */
+static void forget_object(struct km_token *token, const struct km_view *view)
+{
+    struct km_object *object;
+
+    km_lock();
+    object = km_object_by_id(token, view->object->id.data);
+    if (object != NULL)
+        km_object_drop(object);
+    km_unlock();
+}
+
 CK_RV km_remote_use(struct km_session *session, struct km_operation *op, const uint8_t *data, size_t len,
                     bool is_digest, bool is_part, const uint8_t *signature, size_t signature_len, Kmw__Reply **ret)
 {
@@ -355,6 +367,8 @@ CK_RV km_remote_use(struct km_session *session, struct km_operation *op, const u
     request.op_case = KMW__REQUEST__OP_USE;
     request.use = &use;
     rv = km_remote_call(session->token, &request, KM_CALL_READ, KMW__REPLY__RESULT_USE, ret);
+    if (rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_KEY_HANDLE_INVALID)
+        forget_object(session->token, op->key);
     return rv == CKR_OBJECT_HANDLE_INVALID ? CKR_KEY_HANDLE_INVALID : rv;
 }
 
@@ -407,7 +421,29 @@ static CK_RV fetch_view(struct km_token *token, CK_OBJECT_HANDLE handle, const u
     return rv;
 }
 
-CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool may_be_stale, struct km_view **ret)
+/* How old what is kept may be. */
+enum age { AGE_ANY, AGE_KNOWN_THERE, AGE_SAME_VERSION, AGE_NONE };
+
+/* Under km_lock. */
+static bool is_young(const struct km_token *token, const struct km_view *view, enum age age)
+{
+    int64_t now = km_boot_ms();
+    bool is_confirmed = view->token_version == token->version && now - token->version_ms < KM_VIEW_FRESH_MS;
+
+    switch (age) {
+    case AGE_ANY:
+        return true;
+    case AGE_KNOWN_THERE:
+        return is_confirmed || now - view->read_ms < KM_VIEW_FRESH_MS;
+    case AGE_SAME_VERSION:
+        return is_confirmed;
+    case AGE_NONE:
+        break;
+    }
+    return false;
+}
+
+static CK_RV view_of(struct km_session *session, CK_OBJECT_HANDLE handle, enum age age, struct km_view **ret)
 {
     struct km_token *token = session->token;
     struct km_object *object;
@@ -421,9 +457,7 @@ CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool m
         return CKR_OBJECT_HANDLE_INVALID;
     }
     is_hidden = object->is_private && token->login.user != CKU_USER;
-    if (!is_hidden && object->view != NULL &&
-        (object->session != 0 || may_be_stale ||
-         (object->view->token_version == token->version && km_boot_ms() - token->version_ms < KM_VIEW_FRESH_MS))) {
+    if (!is_hidden && object->view != NULL && (object->session != 0 || is_young(token, object->view, age))) {
         *ret = km_view_ref(object->view);
         km_unlock();
         return CKR_OK;
@@ -432,6 +466,44 @@ CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool m
     km_unlock();
     KM_REQUIRE(!is_hidden, CKR_USER_NOT_LOGGED_IN);
     return fetch_view(token, handle, id, ret);
+}
+
+CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool may_be_stale, struct km_view **ret)
+{
+    return view_of(session, handle, may_be_stale ? AGE_ANY : AGE_SAME_VERSION, ret);
+}
+
+CK_RV km_remote_read(struct km_session *session, CK_OBJECT_HANDLE handle, bool is_exact, struct km_view **ret)
+{
+    return view_of(session, handle, is_exact ? AGE_NONE : AGE_KNOWN_THERE, ret);
+}
+
+CK_RV km_remote_reveal(struct km_session *session, const struct km_view *view, Kmw__Reply **ret)
+{
+    Kmw__Key key = km_remote_key(view);
+    Kmw__ObjectGet op = KMW__OBJECT_GET__INIT;
+    Kmw__Request request = KMW__REQUEST__INIT;
+
+    op.key = &key;
+    op.with_secrets = true;
+    request.op_case = KMW__REQUEST__OP_OBJECT_GET;
+    request.object_get = &op;
+    KM_TRY(km_remote_call(session->token, &request, KM_CALL_READ, KMW__REPLY__RESULT_OBJECTS, ret));
+    if ((*ret)->objects->n_objects == 1)
+        return CKR_OK;
+    km_reply_free_secret(*ret);
+    *ret = NULL;
+    return CKR_DEVICE_ERROR;
+}
+
+void km_reply_free_secret(Kmw__Reply *reply)
+{
+    for (size_t i = 0; i < reply->objects->n_objects; i++)
+        for (size_t k = 0; k < reply->objects->objects[i]->n_attrs; k++) {
+            ProtobufCBinaryData *value = &reply->objects->objects[i]->attrs[k]->value;
+            km_wipe(value->data, value->len);
+        }
+    km_reply_free(reply);
 }
 
 CK_RV km_remote_objects(struct km_session *session, Kmw__Reply *reply, size_t n, CK_OBJECT_HANDLE *const *ret)

@@ -33,6 +33,15 @@ Kmw__Key km_remote_key(const struct km_view *view);
  * caller unrefs. CKR_OBJECT_HANDLE_INVALID. */
 CK_RV km_remote_view(struct km_session *session, CK_OBJECT_HANDLE handle, bool may_be_stale, struct km_view **ret);
 
+/* The same for reading attributes. Those that never change are answered from what is kept while the object was known to
+ * be there KM_VIEW_FRESH_MS ago; `is_exact`: as they are now, which costs a round trip for objects on the token. */
+CK_RV km_remote_read(struct km_session *session, CK_OBJECT_HANDLE handle, bool is_exact, struct km_view **ret);
+
+/* The object with the secret attributes that may be seen, in `reply->objects->objects[0]`; the caller frees with
+ * km_reply_free_secret. */
+CK_RV km_remote_reveal(struct km_session *session, const struct km_view *view, Kmw__Reply **ret);
+void km_reply_free_secret(Kmw__Reply *reply);
+
 /* Handles for the objects of an answer, in order; `n` must be what came. */
 CK_RV km_remote_objects(struct km_session *session, Kmw__Reply *reply, size_t n, CK_OBJECT_HANDLE *const *ret);
 

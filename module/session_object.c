@@ -6,13 +6,12 @@
 #include "session_object.h"
 
 #include "../common/attr.h"
+#include "../common/cert.h"
 #include "guard.h"
 #include "local.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define HASH_PART 3 /* bytes of SHA-1 that make a CKA_CHECK_VALUE */
 
 bool km_session_object_is_ours(const Kmw__Template *template)
 {
@@ -64,6 +63,13 @@ static CK_RV put_ulong(Kmw__Object *object, CK_ATTRIBUTE_TYPE type, CK_ULONG val
 
     km_attr_put_u64(bytes, value);
     return put_object(object, type, bytes, sizeof(bytes));
+}
+
+static const ProtobufCBinaryData *value_of(const Kmw__Object *object, CK_ATTRIBUTE_TYPE type)
+{
+    const Kmw__Attr *attr = km_attr_find(object->attrs, object->n_attrs, type);
+
+    return attr != NULL ? &attr->value : NULL;
 }
 
 static CK_RV put_new_id(Kmw__Object *object)
@@ -142,9 +148,20 @@ static CK_RV fill(Kmw__Object *object, CK_OBJECT_CLASS class, CK_KEY_TYPE key_ty
     return CKR_OK;
 }
 
+/* Rules over several attributes that hold for every object, new or changed. */
+static CK_RV check(const Kmw__Object *object)
+{
+    const ProtobufCBinaryData *start = value_of(object, CKA_START_DATE), *end = value_of(object, CKA_END_DATE);
+
+    if (start != NULL && end != NULL && start->len == sizeof(CK_DATE) && end->len == sizeof(CK_DATE))
+        KM_REQUIRE(memcmp(start->data, end->data, sizeof(CK_DATE)) <= 0, CKR_TEMPLATE_INCONSISTENT);
+    return CKR_OK;
+}
+
 /* What follows from a public key; refuses one that is none. */
 static CK_RV complete_public_key(Kmw__Object *object)
 {
+    const ProtobufCBinaryData *given = value_of(object, CKA_PUBLIC_KEY_INFO);
     EVP_PKEY *key = NULL;
     uint8_t *info = NULL;
     size_t len = 0;
@@ -152,6 +169,8 @@ static CK_RV complete_public_key(Kmw__Object *object)
 
     if (rv == CKR_OK)
         rv = km_local_public_key_info(key, &info, &len);
+    if (rv == CKR_OK && given != NULL && given->len > 0 && (given->len != len || memcmp(given->data, info, len) != 0))
+        rv = CKR_TEMPLATE_INCONSISTENT;
     if (rv == CKR_OK)
         rv = put_object(object, CKA_PUBLIC_KEY_INFO, info, len);
     if (rv == CKR_OK && km_attr_ulong(object->attrs, object->n_attrs, CKA_KEY_TYPE, KM_KEY_TYPE_ANY) == CKK_RSA)
@@ -165,32 +184,54 @@ static CK_RV complete_public_key(Kmw__Object *object)
     return rv;
 }
 
-static CK_RV complete_certificate(Kmw__Object *object)
+static CK_RV complete_certificate(Kmw__Object *object, CK_CERTIFICATE_TYPE cert_type)
 {
-    const Kmw__Attr *value = km_attr_find(object->attrs, object->n_attrs, CKA_VALUE);
-    uint8_t hash[EVP_MAX_MD_SIZE];
+    struct km_cert cert = {
+        .type = cert_type,
+        .category = km_attr_ulong(object->attrs, object->n_attrs, CKA_CERTIFICATE_CATEGORY, 0),
+        .value = value_of(object, CKA_VALUE),
+        .url = value_of(object, CKA_URL),
+        .hash_of_subject = value_of(object, CKA_HASH_OF_SUBJECT_PUBLIC_KEY),
+        .hash_of_issuer = value_of(object, CKA_HASH_OF_ISSUER_PUBLIC_KEY),
+        .check_value = value_of(object, CKA_CHECK_VALUE),
+        .public_key_info = value_of(object, CKA_PUBLIC_KEY_INFO),
+    };
+    struct km_cert_facts facts;
+    CK_ATTRIBUTE_TYPE type;
+    const char *why;
+    CK_RV rv = km_cert_check(km_local_context(), &cert, &facts, &type, &why);
 
-    KM_REQUIRE(km_attr_ulong(object->attrs, object->n_attrs, CKA_CERTIFICATE_TYPE, CKC_X_509) == CKC_X_509,
-               CKR_ATTRIBUTE_VALUE_INVALID);
-    KM_REQUIRE(value->value.len > 0, CKR_ATTRIBUTE_VALUE_INVALID);
-    if (km_attr_find(object->attrs, object->n_attrs, CKA_CHECK_VALUE) != NULL)
-        return CKR_OK;
-    KM_TRY(km_local_hash("SHA1", value->value.data, value->value.len, hash));
-    return put_object(object, CKA_CHECK_VALUE, hash, HASH_PART);
+    KM_TRY(rv);
+    if (facts.check_value_len > 0)
+        rv = put_object(object, CKA_CHECK_VALUE, facts.check_value, facts.check_value_len);
+    if (rv == CKR_OK && facts.public_key_info != NULL)
+        rv = put_object(object, CKA_PUBLIC_KEY_INFO, facts.public_key_info, facts.public_key_info_len);
+    free(facts.public_key_info);
+    return rv;
+}
+
+/* The types that choose the rows must be there before the other attributes can be looked at. */
+static CK_RV check_types(CK_OBJECT_CLASS class, CK_KEY_TYPE subtype)
+{
+    KM_REQUIRE(class == CKO_DATA || subtype != KM_KEY_TYPE_ANY, CKR_TEMPLATE_INCOMPLETE);
+    KM_REQUIRE(class != CKO_CERTIFICATE || subtype <= CKC_WTLS, CKR_ATTRIBUTE_VALUE_INVALID);
+    return CKR_OK;
 }
 
 static CK_RV create(Kmw__Object *object, const Kmw__Template *template, bool is_so)
 {
     CK_OBJECT_CLASS class = km_attr_ulong(template->attrs, template->n_attrs, CKA_CLASS, CK_UNAVAILABLE_INFORMATION);
-    CK_KEY_TYPE key_type = km_attr_ulong(template->attrs, template->n_attrs, CKA_KEY_TYPE, KM_KEY_TYPE_ANY);
+    CK_KEY_TYPE subtype = km_attr_subtype(template->attrs, template->n_attrs);
 
-    KM_TRY(apply(object, class, key_type, template, KM_AF_CREATE, is_so));
-    KM_TRY(fill(object, class, key_type));
+    KM_TRY(check_types(class, subtype));
+    KM_TRY(apply(object, class, subtype, template, KM_AF_CREATE, is_so));
+    KM_TRY(fill(object, class, subtype));
+    KM_TRY(check(object));
     KM_TRY(put_new_id(object));
     object->version = 1;
     if (class == CKO_PUBLIC_KEY)
         return complete_public_key(object);
-    return class == CKO_CERTIFICATE ? complete_certificate(object) : CKR_OK;
+    return class == CKO_CERTIFICATE ? complete_certificate(object, subtype) : CKR_OK;
 }
 
 /* --- a copy to work on --- */
@@ -217,7 +258,9 @@ static CK_RV change(const Kmw__Object *old, const Kmw__Template *template, unsig
 
     KM_REQUIRE(object != NULL, CKR_HOST_MEMORY);
     rv = apply(object, km_attr_ulong(old->attrs, old->n_attrs, CKA_CLASS, CK_UNAVAILABLE_INFORMATION),
-               km_attr_ulong(old->attrs, old->n_attrs, CKA_KEY_TYPE, KM_KEY_TYPE_ANY), template, flags, is_so);
+               km_attr_subtype(old->attrs, old->n_attrs), template, flags, is_so);
+    if (rv == CKR_OK)
+        rv = check(object);
     if (rv == CKR_OK)
         *ret = object;
     else
@@ -267,7 +310,7 @@ CK_RV km_session_object_set(const Kmw__Object *old, const Kmw__Template *templat
 CK_RV km_session_object_template(const Kmw__Object *source, const Kmw__Template *changes, Kmw__Template **ret)
 {
     CK_OBJECT_CLASS class = km_attr_ulong(source->attrs, source->n_attrs, CKA_CLASS, CK_UNAVAILABLE_INFORMATION);
-    CK_KEY_TYPE key_type = km_attr_ulong(source->attrs, source->n_attrs, CKA_KEY_TYPE, KM_KEY_TYPE_ANY);
+    CK_KEY_TYPE key_type = km_attr_subtype(source->attrs, source->n_attrs);
     Kmw__Template *template = NULL;
     Kmw__Object *changed = NULL;
     CK_RV rv;

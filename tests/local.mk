@@ -262,7 +262,8 @@ check-storm-planted: all
 # --- the standard's functions, row by row, against any module; tests/conform/run has keymoot and SoftHSMv2
 noinst_PROGRAMS += tests/conform/conform
 tests_conform_conform_SOURCES = tests/conform/conform.c tests/conform/conform.h tests/conform/names.c tests/conform/stage.c \
-	tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c tests/conform/rows_fork.c
+	tests/conform/keys.c tests/conform/keys.h tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c \
+	tests/conform/rows_fork.c tests/conform/rows_object.c tests/conform/rows_family.c tests/conform/rows_mechanism.c tests/conform/rows_key.c
 tests_conform_conform_LDADD = -ldl -lpthread
 tests/conform/names.$(OBJEXT): tests/conform/rv.inc
 tests/conform/rv.inc: common/cryptoki_const.h

@@ -39,7 +39,7 @@ struct km_backend_ops {
      * and go out completed; `ret_object[0]` is the public key (no seal) and `ret_object[1]` the private or secret one. */
     enum km_backend_result (*generate)(struct km_backend *backend, const struct km_mech *mech, Kml__Head *public_head,
                                        Kml__Head *head, Kml__Object *ret_public, Kml__Object *ret_secret, CK_RV *ret_rv);
-    /* Takes in a key whose secret attributes (wire attributes CKA_VALUE, CKA_PRIVATE_EXPONENT ...) are in `secrets`; they are wiped by the caller. */
+    /* Takes in a key, or private data, whose secret attributes (wire attributes CKA_VALUE, CKA_PRIVATE_EXPONENT ...) are in `secrets`; they are wiped by the caller. */
     enum km_backend_result (*import)(struct km_backend *backend, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
                                      Kml__Object *ret, CK_RV *ret_rv);
     /* The same secret under a changed head (new version, other attributes). */

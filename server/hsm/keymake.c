@@ -134,16 +134,38 @@ CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret 
     return km_head_put(head, CKA_CHECK_VALUE, kcv, 3) == KM_OK ? CKR_OK : CKR_DEVICE_MEMORY;
 }
 
+static const Kml__Attr *given_value(Kml__Attr *const *secrets, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (secrets[i]->type == CKA_VALUE)
+            return secrets[i];
+    return NULL;
+}
+
+/* The value of a private data object: bytes, whatever they are. */
+static CK_RV import_data(Kml__Attr *const *secrets, size_t n, struct km_secret *ret_secret)
+{
+    const Kml__Attr *given = given_value(secrets, n);
+    struct km_secret value = KM_SECRET_EMPTY;
+    CK_RV rv;
+
+    if (given == NULL || given->value.len == 0 || given->value.len > KM_ATTR_VALUE_MAX)
+        return given == NULL ? CKR_TEMPLATE_INCOMPLETE : CKR_ATTRIBUTE_VALUE_INVALID;
+    if (km_secret_new(&value, given->value.len) != KM_OK)
+        return CKR_DEVICE_MEMORY;
+    memcpy(value.data, given->value.data, given->value.len);
+    rv = km_value_encode(&value, ret_secret);
+    km_secret_free(&value);
+    return rv;
+}
+
 static CK_RV import_secret(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
                            struct km_secret *ret_secret)
 {
+    const Kml__Attr *given = given_value(secrets, n);
     struct km_secret value = KM_SECRET_EMPTY;
-    const Kml__Attr *given = NULL;
     CK_RV rv;
 
-    for (size_t i = 0; i < n; i++)
-        if (secrets[i]->type == CKA_VALUE)
-            given = secrets[i];
     if (given == NULL)
         return CKR_TEMPLATE_INCOMPLETE;
     if (given->value.len == 0 || given->value.len > KM_GENERIC_SECRET_MAX)
@@ -164,6 +186,8 @@ CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *
     EVP_PKEY *pkey = NULL;
     CK_RV rv;
 
+    if (head->class_ == CKO_DATA)
+        return import_data(secrets, n, ret_secret);
     if (head->class_ == CKO_SECRET_KEY)
         return import_secret(crypto, head, secrets, n, ret_secret);
     if (head->class_ != CKO_PRIVATE_KEY || (head->key_type != CKK_RSA && head->key_type != CKK_EC))

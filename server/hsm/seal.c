@@ -17,7 +17,7 @@
 #define TAG_LEN 16
 #define KEY_LEN 32
 #define IV_LEN 12
-#define SECRET_MAX 65536
+#define SECRET_MAX (65536 + 64) /* the longest value, packed */
 
 enum km_err km_seal_derive(const struct km_crypto *crypto, const struct km_secret *master_key, const void *salt,
                            size_t salt_len, const char *info, uint8_t *ret, size_t len)

@@ -6,7 +6,9 @@
 #include "call.h"
 #include "operations.h"
 #include "template.h"
+#include "template_rules.h"
 
+#include "../../common/attr.h"
 #include "../../common/client.h"
 #include "../hsm/head.h"
 
@@ -106,11 +108,23 @@ enum km_flow km_op_object_create(struct km_call *call)
     return flow;
 }
 
-/* The object under a changed head: sealed anew if it has a seal. */
-static enum km_flow rehead(struct km_call *call, const struct km_held *old, const Kml__Head *head, Kml__Object *ret)
+/* The object under a changed head: sealed anew if it has a seal, or if its value has to be in one now. */
+static enum km_flow rehead(struct km_call *call, const struct km_held *old, Kml__Head *head, Kml__Object *ret)
 {
     struct km_backend *backend = call->service->backend;
-    if (old->object.seal.len == 0)
+    Kml__Attr **secrets = NULL;
+    size_t n = 0;
+    bool is_value_plain;
+    if (km_template_take_secrets(head, &secrets, &n) != CKR_OK)
+        return km_call_err(call, KM_ERR_NOMEM, "changing the object");
+    if (n > 0) {
+        enum km_flow flow = import(call, head, secrets, n, ret);
+        km_template_secrets_free(secrets, n);
+        return flow;
+    }
+    is_value_plain =
+        head->class_ == CKO_DATA && km_head_find(head, CKA_VALUE) != NULL; /* set empty: the old seal goes */
+    if (old->object.seal.len == 0 || is_value_plain)
         return pack_plain(call, head, ret);
     enum km_backend_result result = backend->ops->reseal(backend, &old->object, head, ret);
     return result == KM_BE_OK ? take_object(call, ret) : km_call_backend(call, result, CKR_OK, old->stored != NULL);
@@ -270,6 +284,65 @@ static Kml__Attr **store_template(struct km_call *call, const Kmw__Template *t)
     return list;
 }
 
+/* --- finding ------------------------------------------------------------------------------------------------------
+ */
+
+struct finding {
+    Kml__Attr **attrs; /* the template in the store's own type; values are borrowed */
+    size_t n, max;
+    const uint8_t *after;
+    const struct km_object *found[KM_FIND_PAGE_MAX];
+    size_t n_found;
+    bool has_more;
+};
+
+static void find_stored(struct km_call *call, struct finding *f)
+{
+    f->n_found = km_store_find(call->service->store, call->token.id, f->attrs, f->n, km_call_is_user(call), f->after,
+                               f->found, f->max, &f->has_more);
+}
+
+/* Whether the object has the value. That of private data is in the seal. */
+static bool has_value(struct km_call *call, const struct km_object *object, const ProtobufCBinaryData *value)
+{
+    struct km_backend *backend = call->service->backend;
+    Kml__Object record = KML__OBJECT__INIT;
+    struct km_secret packed = KM_SECRET_EMPTY;
+    Kml__Head *head = km_head_unpack(call, object->head, object->head_len);
+    const Kml__Attr *plain = head ? km_head_find(head, CKA_VALUE) : NULL;
+    if (!head || plain || object->class != CKO_DATA || object->seal_len == 0)
+        return plain && km_template_is_same(value, plain);
+    record.head = (ProtobufCBinaryData){object->head_len, (uint8_t *)(uintptr_t)object->head};
+    record.seal = (ProtobufCBinaryData){object->seal_len, (uint8_t *)(uintptr_t)object->seal};
+    if (backend->ops->reveal(backend, &record, &packed) != KM_BE_OK)
+        return false;
+    Kmw__Template *t = kmw__template__unpack(&call->arena.allocator, packed.len, packed.data);
+    const Kmw__Attr *sealed = t ? km_attr_find(t->attrs, t->n_attrs, CKA_VALUE) : NULL;
+    bool is_same = sealed && sealed->value.len == value->len && !memcmp(sealed->value.data, value->data, value->len);
+    km_secret_free(&packed);
+    return is_same;
+}
+
+/* The store cannot look into seals, so it finds by the other attributes, and the values are compared here. */
+static void find_by_value(struct km_call *call, struct finding *f, const ProtobufCBinaryData *value)
+{
+    struct finding page = {.attrs = f->attrs, .n = f->n, .max = KM_FIND_PAGE_MAX, .after = f->after, .has_more = true};
+    uint8_t last[KM_ID_LEN];
+    while (page.has_more && !f->has_more) {
+        find_stored(call, &page);
+        for (size_t i = 0; i < page.n_found; i++) {
+            memcpy(last, page.found[i]->id, KM_ID_LEN);
+            bool is_one = !f->has_more && has_value(call, page.found[i], value);
+            f->has_more |= is_one && f->n_found == f->max;
+            if (is_one && !f->has_more)
+                f->found[f->n_found++] = page.found[i];
+            else
+                km_object_unref(page.found[i]);
+        }
+        page.after = last;
+    }
+}
+
 static enum km_flow reply_found(struct km_call *call, const struct km_object **found, size_t n)
 {
     enum km_flow flow = km_reply_objects(call, n);
@@ -285,23 +358,44 @@ static enum km_flow reply_found(struct km_call *call, const struct km_object **f
     return flow;
 }
 
+/* True if objects with a sealed value may be meant: then the value is taken out of the template. */
+static bool take_value(struct finding *f, ProtobufCBinaryData *ret)
+{
+    size_t at = f->n;
+    for (size_t i = 0; i < f->n; i++) {
+        const ProtobufCBinaryData *value = &f->attrs[i]->value;
+        if (f->attrs[i]->type == CKA_CLASS && (value->len != 8 || km_attr_get_u64(value->data) != CKO_DATA))
+            return false;
+        if (f->attrs[i]->type == CKA_VALUE)
+            at = i;
+    }
+    if (at == f->n || f->attrs[at]->value.len == 0)
+        return false;
+    *ret = f->attrs[at]->value;
+    f->attrs[at] = f->attrs[--f->n];
+    return true;
+}
+
 enum km_flow km_op_object_find(struct km_call *call)
 {
     const Kmw__ObjectFind *in = call->in->object_find;
     const Kmw__Template *template = or_empty(in->template_);
-    const struct km_object *found[KM_FIND_PAGE_MAX];
-    size_t max = in->max > 0 && in->max < KM_FIND_PAGE_MAX ? in->max : KM_FIND_PAGE_MAX;
-    bool has_more = false;
+    ProtobufCBinaryData value;
+    struct finding f = {.max = in->max > 0 && in->max < KM_FIND_PAGE_MAX ? in->max : KM_FIND_PAGE_MAX};
     if (template->n_attrs > KM_ATTRS_MAX || (in->after.len != 0 && in->after.len != KM_ID_LEN))
         return km_call_rv(call, CKR_ARGUMENTS_BAD, "too many attributes, or a malformed place to go on from");
-    Kml__Attr **attrs = store_template(call, template);
-    if (!attrs)
+    f.attrs = store_template(call, template);
+    f.n = template->n_attrs;
+    f.after = in->after.len ? in->after.data : NULL;
+    if (!f.attrs)
         return km_call_err(call, KM_ERR_NOMEM, "finding objects");
-    size_t n = km_store_find(call->service->store, call->token.id, attrs, template->n_attrs, km_call_is_user(call),
-                             in->after.len ? in->after.data : NULL, found, max, &has_more);
-    enum km_flow flow = reply_found(call, found, n);
+    if (km_call_is_user(call) && take_value(&f, &value))
+        find_by_value(call, &f, &value);
+    else
+        find_stored(call, &f);
+    enum km_flow flow = reply_found(call, f.found, f.n_found);
     if (flow != KM_FLOW_GO)
         return flow;
-    call->out.objects->more = has_more;
+    call->out.objects->more = f.has_more;
     return km_call_rv(call, CKR_OK, NULL);
 }

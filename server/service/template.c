@@ -7,12 +7,11 @@
  */
 #include "template.h"
 
+#include "../../common/cert.h"
 #include "../../common/secret.h"
 #include "../hsm/head.h"
 #include "../hsm/pubkey.h"
 #include "template_rules.h"
-
-#include <openssl/evp.h>
 
 #include <assert.h>
 #include <stdio.h>
@@ -60,14 +59,6 @@ static CK_RV no_memory(const char **ret_reason)
 /* --- one attribute -------------------------------------------------------------------------------------------------
  */
 
-static bool is_date(const ProtobufCBinaryData *value)
-{
-    int month = (value->data[4] - '0') * 10 + value->data[5] - '0',
-        day = (value->data[6] - '0') * 10 + value->data[7] - '0';
-
-    return month >= 1 && month <= 12 && day >= 1 && day <= 31;
-}
-
 /* The attributes of a template inside a template are checked by kind only: which object they will meet is not known
  * yet. */
 static bool is_nested_valid(const ProtobufCBinaryData *value)
@@ -89,8 +80,6 @@ bool km_template_is_valid(const struct km_attr_row *row, const ProtobufCBinaryDa
 {
     if (!km_attr_is_valid(row->type, value->data, value->len))
         return false;
-    if (row->kind == KM_ATTR_DATE)
-        return value->len == 0 || is_date(value);
     if (row->kind == KM_ATTR_TEMPLATE)
         return is_nested_valid(value);
     return true;
@@ -102,18 +91,18 @@ bool km_template_is_same(const ProtobufCBinaryData *value, const Kml__Attr *attr
            (value->len == 0 || memcmp(attr->value.data, value->data, value->len) == 0);
 }
 
-static CK_RV add_secret(struct building *b, const Kmw__Attr *attr)
+static bool append_secret(Kml__Attr ***secrets, size_t *n, CK_ATTRIBUTE_TYPE type, const ProtobufCBinaryData *value)
 {
-    Kml__Attr **grown = realloc(b->secrets, (b->n_secrets + 1) * sizeof(b->secrets[0]));
+    Kml__Attr **grown = realloc(*secrets, (*n + 1) * sizeof(grown[0]));
 
     if (grown == NULL)
-        return no_memory(b->ret_reason);
-    b->secrets = grown;
-    grown[b->n_secrets] = km_attr_new(attr->type, attr->value.data, attr->value.len);
-    if (grown[b->n_secrets] == NULL)
-        return no_memory(b->ret_reason);
-    b->n_secrets++;
-    return CKR_OK;
+        return false;
+    *secrets = grown;
+    grown[*n] = km_attr_new(type, value->data, value->len);
+    if (grown[*n] == NULL)
+        return false;
+    (*n)++;
+    return true;
 }
 
 static const Kml__Attr *secret_of(const struct building *b, CK_ATTRIBUTE_TYPE type)
@@ -148,7 +137,7 @@ static CK_RV take_attr(struct building *b, const Kmw__Attr *attr)
                    : km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCONSISTENT, attr->type,
                                         "is there twice, with different values");
     if ((row->flags & KM_AF_SECRET) != 0)
-        return add_secret(b, attr);
+        return append_secret(&b->secrets, &b->n_secrets, attr->type, &attr->value) ? CKR_OK : no_memory(b->ret_reason);
     if (!km_template_is_same(&attr->value, there) && there != NULL)
         return km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCONSISTENT, attr->type, "does not fit the operation");
     if (km_head_put(b->head, attr->type, attr->value.data, attr->value.len) != KM_OK)
@@ -300,27 +289,40 @@ static CK_RV check_request(struct building *b, const struct km_mech *mech)
     }
 }
 
-/* First three bytes of SHA-1 (PKCS#11 v3.2 4.6.2). */
+static const ProtobufCBinaryData *value_of(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)
+{
+    const Kml__Attr *attr = km_head_find(head, type);
+
+    return attr != NULL ? &attr->value : NULL;
+}
+
 static CK_RV complete_certificate(struct building *b)
 {
-    const Kml__Attr *value = km_head_find(b->head, CKA_VALUE), *given = km_head_find(b->head, CKA_CHECK_VALUE);
-    uint8_t hash[EVP_MAX_MD_SIZE];
+    Kml__Head *head = b->head;
+    struct km_cert cert = {
+        .type = head->key_type,
+        .category = km_head_ulong(head, CKA_CERTIFICATE_CATEGORY, 0),
+        .value = value_of(head, CKA_VALUE),
+        .url = value_of(head, CKA_URL),
+        .hash_of_subject = value_of(head, CKA_HASH_OF_SUBJECT_PUBLIC_KEY),
+        .hash_of_issuer = value_of(head, CKA_HASH_OF_ISSUER_PUBLIC_KEY),
+        .check_value = value_of(head, CKA_CHECK_VALUE),
+        .public_key_info = value_of(head, CKA_PUBLIC_KEY_INFO),
+    };
+    struct km_cert_facts facts;
+    CK_ATTRIBUTE_TYPE type;
+    const char *why;
+    CK_RV rv = km_cert_check(NULL, &cert, &facts, &type, &why);
+    enum km_err err = KM_OK;
 
-    if (km_head_ulong(b->head, CKA_CERTIFICATE_TYPE, CKC_X_509) != CKC_X_509)
-        return km_template_refuse(b->ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_CERTIFICATE_TYPE, "is not CKC_X_509");
-    if (km_head_ulong(b->head, CKA_CERTIFICATE_CATEGORY, 0) > 3)
-        return km_template_refuse(b->ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_CERTIFICATE_CATEGORY,
-                                  "is not 0 to 3");
-    if (value->value.len == 0)
-        return km_template_refuse(b->ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_VALUE, "is empty");
-    if (given != NULL && given->value.len == 0)
-        return CKR_OK;
-    if (EVP_Q_digest(NULL, "SHA1", NULL, value->value.data, value->value.len, hash, NULL) != 1)
-        return CKR_FUNCTION_FAILED;
-    if (given != NULL && (given->value.len != 3 || memcmp(given->value.data, hash, 3) != 0))
-        return km_template_refuse(b->ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_CHECK_VALUE,
-                                  "does not fit the certificate");
-    return km_head_put(b->head, CKA_CHECK_VALUE, hash, 3) == KM_OK ? CKR_OK : no_memory(b->ret_reason);
+    if (rv != CKR_OK)
+        return km_template_refuse(b->ret_reason, rv, type, why);
+    if (facts.check_value_len > 0)
+        err = km_head_put(head, CKA_CHECK_VALUE, facts.check_value, facts.check_value_len);
+    if (err == KM_OK && facts.public_key_info != NULL)
+        err = km_head_put(head, CKA_PUBLIC_KEY_INFO, facts.public_key_info, facts.public_key_info_len);
+    free(facts.public_key_info);
+    return err == KM_OK ? CKR_OK : no_memory(b->ret_reason);
 }
 
 static CK_RV complete_created(struct building *b)
@@ -379,6 +381,18 @@ static CK_RV read_key_type(const Kmw__Template *t, Kml__Head *head, const char *
     return CKR_OK;
 }
 
+/* Certificates have their type where keys have theirs: it chooses the rows. */
+static CK_RV read_certificate_type(const Kmw__Template *t, Kml__Head *head, const char **ret_reason)
+{
+    if (km_attr_find(t->attrs, t->n_attrs, CKA_CERTIFICATE_TYPE) == NULL)
+        return km_template_refuse(ret_reason, CKR_TEMPLATE_INCOMPLETE, CKA_CERTIFICATE_TYPE, "is missing");
+    head->key_type = km_attr_ulong(t->attrs, t->n_attrs, CKA_CERTIFICATE_TYPE, CK_UNAVAILABLE_INFORMATION);
+    if (head->key_type > CKC_WTLS)
+        return km_template_refuse(ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_CERTIFICATE_TYPE,
+                                  "is none that can be kept");
+    return CKR_OK;
+}
+
 static CK_RV identify(const Kmw__Template *t, struct building *b, const struct km_mech *mech, CK_OBJECT_CLASS class)
 {
     Kml__Head *head = b->head;
@@ -396,6 +410,8 @@ static CK_RV identify(const Kmw__Template *t, struct building *b, const struct k
         rv = read_class(t, head, b->ret_reason);
         if (rv == CKR_OK && is_key(head->class_))
             rv = read_key_type(t, head, b->ret_reason);
+        if (rv == CKR_OK && head->class_ == CKO_CERTIFICATE)
+            rv = read_certificate_type(t, head, b->ret_reason);
     }
     if (rv != CKR_OK)
         return rv;
@@ -416,6 +432,29 @@ void km_template_secrets_free(Kml__Attr **secrets, size_t n)
         kml__attr__free_unpacked(secrets[i], NULL);
     }
     free(secrets);
+}
+
+CK_RV km_template_take_secrets(Kml__Head *head, Kml__Attr ***ret, size_t *ret_n)
+{
+    Kml__Attr **secrets = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < head->n_attrs && head->is_private; i++) {
+        Kml__Attr *attr = head->attrs[i];
+        const struct km_attr_row *row = km_attr_row(attr->type, head->class_, head->key_type);
+        if (row == NULL || (row->flags & KM_AF_SEALED) == 0 || attr->value.len == 0)
+            continue;
+        if (!append_secret(&secrets, &n, attr->type, &attr->value)) {
+            km_template_secrets_free(secrets, n);
+            return CKR_HOST_MEMORY;
+        }
+        km_wipe(attr->value.data, attr->value.len);
+        km_head_drop(head, attr->type);
+        i--;
+    }
+    *ret = secrets;
+    *ret_n = n;
+    return CKR_OK;
 }
 
 CK_RV km_template_new(const Kmw__Template *t, enum km_template_phase phase, const struct km_mech *mech,
@@ -443,6 +482,8 @@ CK_RV km_template_new(const Kmw__Template *t, enum km_template_phase phase, cons
         rv = km_template_check(b.head, ret_reason);
     if (rv == CKR_OK)
         rv = phase == KM_TP_GENERATE ? check_request(&b, mech) : complete_created(&b);
+    if (rv == CKR_OK && b.n_secrets == 0)
+        rv = km_template_take_secrets(b.head, &b.secrets, &b.n_secrets);
     if (rv == CKR_OK) {
         *ret_head = b.head;
         *ret_secrets = b.secrets;

@@ -32,6 +32,10 @@ CK_RV km_template_new(const Kmw__Template *t, enum km_template_phase phase, cons
 /* Wipes and frees; NULL is fine. */
 void km_template_secrets_free(Kml__Attr **secrets, size_t n);
 
+/* Moves the value of private data that a change or a copy put into the head out of it, for backend import under that head; NULL and 0
+ * when there is none: the old seal stays good, unless the value was set empty (then it stands in the head). CKR_HOST_MEMORY. */
+CK_RV km_template_take_secrets(Kml__Head *head, Kml__Attr ***ret, size_t *ret_n);
+
 /* The head of a copy: fresh id, version 1, changed as `t` says (PKCS#11 v3.2 5.7.2); an empty template is fine. The seal is made by
  * backend reseal. A session copy of a sensitive or unextractable token key is CKR_ACTION_PROHIBITED (design D5). Ancestors: the caller. */
 CK_RV km_template_copy(const Kml__Head *old, const Kmw__Template *t, bool is_so, Kml__Head **ret_head,

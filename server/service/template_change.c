@@ -9,8 +9,8 @@
 #include "../hsm/head.h"
 #include "template_rules.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static bool has_secret(const Kml__Head *head)
 {
@@ -118,8 +118,14 @@ CK_RV km_template_copy(const Kml__Head *old, const Kmw__Template *t, bool is_so,
         return CKR_HOST_MEMORY;
     }
     head->version = 1;
-    if (!head->is_session)
+    if (!head->is_session) { /* from now on it has a life of its own */
         head->login_epoch = head->expires_ms = 0;
+        for (size_t i = 0; i < head->n_ancestors; i++)
+            free(head->ancestors[i].data);
+        free(head->ancestors);
+        head->ancestors = NULL;
+        head->n_ancestors = 0;
+    }
     *ret_head = head;
     return CKR_OK;
 }
@@ -173,21 +179,11 @@ static bool is_allowed_mechanism(const Kml__Head *head, const struct km_mech *me
     return false;
 }
 
-/* CKA_START_DATE is a day's first moment and CKA_END_DATE its last, in UTC. */
-static bool is_within_dates(const Kml__Head *head, uint64_t now_ms, bool does_end_count)
+static const ProtobufCBinaryData *date_of(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)
 {
-    const Kml__Attr *start = km_head_find(head, CKA_START_DATE), *end = km_head_find(head, CKA_END_DATE);
-    time_t now = (time_t)(now_ms / 1000);
-    char today[32];
-    struct tm tm;
+    const Kml__Attr *attr = km_head_find(head, type);
 
-    if ((start == NULL || start->value.len != 8) && (end == NULL || end->value.len != 8))
-        return true;
-    if (gmtime_r(&now, &tm) == NULL || strftime(today, sizeof(today), "%Y%m%d", &tm) != 8)
-        return false;
-    if (start != NULL && start->value.len == 8 && memcmp(today, start->value.data, 8) < 0)
-        return false;
-    return !does_end_count || end == NULL || end->value.len != 8 || memcmp(today, end->value.data, 8) <= 0;
+    return attr != NULL ? &attr->value : NULL;
 }
 
 CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw__Use__Operation op, uint64_t now_ms,
@@ -211,7 +207,7 @@ CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw
         *ret_reason = "the mechanism is not in the key's CKA_ALLOWED_MECHANISMS";
         return CKR_MECHANISM_INVALID;
     }
-    if (!is_within_dates(head, now_ms, makes_new)) {
+    if (!km_attr_is_within(date_of(head, CKA_START_DATE), date_of(head, CKA_END_DATE), now_ms, makes_new)) {
         *ret_reason = "today is not within the key's CKA_START_DATE and CKA_END_DATE";
         return CKR_KEY_FUNCTION_NOT_PERMITTED;
     }
@@ -222,7 +218,7 @@ bool km_template_is_secret(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)
 {
     const struct km_attr_row *row = km_attr_row(type, head->class_, head->key_type);
 
-    return row != NULL && (row->flags & KM_AF_SECRET) != 0;
+    return row != NULL && (row->flags & (KM_AF_SECRET | (head->is_private ? KM_AF_SEALED : 0))) != 0;
 }
 
 bool km_template_is_readable(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)

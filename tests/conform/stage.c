@@ -3,7 +3,7 @@
  * What the rows stand on: the loaded module, its slot, sessions, a token to spoil. One thread, in a process that
  * belongs to the rows.
  */
-#include "conform.h"
+#include "keys.h"
 
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -129,8 +129,13 @@ void stage_open(const struct subject *subject)
 
 void stage_close(void)
 {
-    CK_RV rv = F->C_Finalize(NULL);
+    CK_SESSION_HANDLE s;
+    CK_RV rv;
 
+    if (F->C_OpenSession(the_slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &s) == CKR_OK &&
+        F->C_Login(s, CKU_USER, TEXT(user_pin)) == CKR_OK)
+        keys_destroy(s);
+    rv = F->C_Finalize(NULL);
     if (rv != CKR_OK)
         give_up("C_Finalize at the end", rv_name(rv));
     dlclose(library);

@@ -149,18 +149,67 @@ static void templates_nest(void **state)
     assert_int_equal(out.ulValueLen, 2 * sizeof(CK_ATTRIBUTE));
     memset(into, 0, sizeof(into));
     out.pValue = into;
-    assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_OK); /* sizes inside */
-    assert_true(into[0].type == CKA_SENSITIVE && into[0].ulValueLen == 1);
-    assert_true(into[1].type == CKA_KEY_TYPE && into[1].ulValueLen == sizeof(CK_ULONG));
-    into[0].pValue = &got;
-    into[1].pValue = &got_type;
+    assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_OK);                          /* sizes inside */
+    assert_true(into[0].type == CKA_KEY_TYPE && into[0].ulValueLen == sizeof(CK_ULONG)); /* sorted by type */
+    assert_true(into[1].type == CKA_SENSITIVE && into[1].ulValueLen == 1);
+    into[0].pValue = &got_type;
+    into[1].pValue = &got;
     assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_OK);
     assert_true(got == 1 && got_type == CKK_AES);
-    into[1].ulValueLen = 3;
+    into[0].ulValueLen = 3;
     assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_BUFFER_TOO_SMALL);
     kmw__template__free_unpacked(t, NULL);
     deeper = (CK_ATTRIBUTE){CKA_WRAP_TEMPLATE, &deep, sizeof(deep)};
     assert_int_equal(from_ck(&deeper, 1, &other), CKR_ATTRIBUTE_VALUE_INVALID);
+}
+
+static void templates_may_lie_anywhere(void **state)
+{
+    CK_BBOOL yes = 1;
+    CK_ULONG type = CKK_AES;
+    CK_ATTRIBUTE inner[] = {{CKA_SENSITIVE, &yes, 1}, {CKA_KEY_TYPE, &type, sizeof(type)}}, into[2];
+    uint8_t odd[1 + sizeof(inner)], odder[1 + sizeof(CK_ATTRIBUTE)];
+    CK_ATTRIBUTE outer = {CKA_UNWRAP_TEMPLATE, odd + 1, sizeof(inner)},
+                 out = {CKA_UNWRAP_TEMPLATE, odd + 1, sizeof(inner)};
+    Kmw__Template *t;
+    (void)state;
+
+    memcpy(odd + 1, inner, sizeof(inner));
+    memcpy(odder + 1, &outer, sizeof(outer));
+    assert_int_equal(from_ck((CK_ATTRIBUTE *)(void *)(odder + 1), 1, &t), CKR_OK);
+    memset(odd, 0, sizeof(odd));
+    assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_OK);
+    memcpy(into, odd + 1, sizeof(into));
+    assert_true(into[0].type == CKA_KEY_TYPE && into[1].type == CKA_SENSITIVE);
+    /* The buffer for the first value is the second entry. */
+    memset(into, 0, sizeof(into));
+    into[0] = (CK_ATTRIBUTE){0, &into[1], sizeof(CK_ATTRIBUTE)};
+    into[1] = (CK_ATTRIBUTE){0, &yes, 1};
+    out.pValue = into;
+    assert_int_equal(km_attr_to_ck(t->attrs[0], &out), CKR_OK);
+    assert_true(into[1].type == CKA_SENSITIVE && into[1].pValue == &yes);
+    kmw__template__free_unpacked(t, NULL);
+}
+
+static void days_are_of_the_calendar(void **state)
+{
+    static const char *const good[] = {"20240229", "20000229", "20261231", "00010101", "20260430"};
+    static const char *const bad[] = {"20250229", "19000229", "20261301", "20260001", "20260100",
+                                      "20260431", "20260132", "2026013a", "        "};
+    ProtobufCBinaryData start = {8, (uint8_t *)"20261122"}, end = {8, (uint8_t *)"20261123"}, none = {0, NULL};
+    uint64_t day = 86400000, first = UINT64_C(1795305600) * 1000;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_true(km_attr_is_valid(CKA_START_DATE, (const uint8_t *)good[i], 8));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(km_attr_is_valid(CKA_END_DATE, (const uint8_t *)bad[i], 8));
+    assert_true(km_attr_is_within(&none, NULL, 0, true));
+    assert_false(km_attr_is_within(&start, &end, first - 1, true));
+    assert_true(km_attr_is_within(&start, &end, first, true));
+    assert_true(km_attr_is_within(&start, &end, first + 2 * day - 1, true));
+    assert_false(km_attr_is_within(&start, &end, first + 2 * day, true));
+    assert_true(km_attr_is_within(&start, &end, first + 2 * day, false));
 }
 
 static void a_server_that_lies_about_lengths_is_no_danger(void **state)
@@ -190,6 +239,8 @@ int main(void)
         cmocka_unit_test(sizes_are_told_and_short_buffers_refused),
         cmocka_unit_test(malformed_values_are_refused),
         cmocka_unit_test(templates_nest),
+        cmocka_unit_test(templates_may_lie_anywhere),
+        cmocka_unit_test(days_are_of_the_calendar),
         cmocka_unit_test(a_server_that_lies_about_lengths_is_no_danger),
     };
 

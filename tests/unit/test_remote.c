@@ -127,23 +127,98 @@ static void an_unknown_registration_is_made_anew(void **state)
     assert_int_equal(fake.last_change.number, 1);
 }
 
-static void attributes_are_read_once_while_the_token_stays(void **state)
+static CK_RV read_type(CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type, void *to, CK_ULONG *len)
+{
+    CK_ATTRIBUTE attr = {type, to, *len};
+    CK_RV rv = C_GetAttributeValue(session, key, &attr, 1);
+
+    *len = attr.ulValueLen;
+    return rv;
+}
+
+static void what_can_change_is_asked_for_once_a_reading(void **state)
 {
     CK_OBJECT_HANDLE key = fake_find(session, CKO_SECRET_KEY);
+    unsigned *gets = &fake.calls[KMW__REQUEST__OP_OBJECT_GET];
     char label[8];
-    CK_ATTRIBUTE attr = {CKA_LABEL, NULL, 0};
-    unsigned calls = fake.n_calls;
+    CK_ULONG len = 0;
     (void)state;
 
-    assert_int_equal(C_GetAttributeValue(session, key, &attr, 1), CKR_OK);
-    attr.pValue = label;
-    assert_int_equal(C_GetAttributeValue(session, key, &attr, 1), CKR_OK);
-    assert_int_equal(attr.ulValueLen, 3);
-    assert_int_equal(fake.n_calls, calls);
+    assert_int_equal(read_type(key, CKA_LABEL, NULL, &len), CKR_OK); /* length, then value: one reading */
+    assert_int_equal(*gets, 1);
+    assert_int_equal(read_type(key, CKA_LABEL, label, &len), CKR_OK);
+    assert_memory_equal(label, "aes", 3);
+    assert_int_equal(*gets, 1);
+    assert_int_equal(read_type(key, CKA_LABEL, label, &len), CKR_OK); /* that one is over */
+    assert_int_equal(*gets, 2);
+    len = 0;
+    assert_int_equal(read_type(key, CKA_LABEL, NULL, &len), CKR_OK);
     fake.token_version++; /* another program changed something; a search tells us */
     fake_find(session, CKO_PUBLIC_KEY);
-    assert_int_equal(C_GetAttributeValue(session, key, &attr, 1), CKR_OK);
+    assert_int_equal(read_type(key, CKA_LABEL, label, &len), CKR_OK);
+    assert_int_equal(*gets, 4);
+}
+
+static void what_stays_is_read_once(void **state)
+{
+    CK_OBJECT_HANDLE key = fake_find(session, CKO_SECRET_KEY);
+    CK_ULONG value, len = sizeof(value);
+    CK_BBOOL yes;
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_type(key, CKA_KEY_TYPE, &value, &len), CKR_OK);
+        assert_int_equal(value, CKK_AES);
+        assert_int_equal(read_type(key, CKA_TOKEN, &yes, &(CK_ULONG){1}), CKR_OK);
+    }
+    assert_int_equal(fake.calls[KMW__REQUEST__OP_OBJECT_GET], 0);
+    fake.token_version++;
+    fake_find(session, CKO_PUBLIC_KEY);
+    assert_int_equal(read_type(key, CKA_KEY_TYPE, &value, &len), CKR_OK);
+    assert_int_equal(fake.calls[KMW__REQUEST__OP_OBJECT_GET], 0);
+}
+
+static void a_search_is_one_reading_of_what_it_finds(void **state)
+{
+    CK_OBJECT_HANDLE key;
+    CK_ULONG n = 0, len;
+    char label[8];
+    (void)state;
+
+    assert_int_equal(C_FindObjectsInit(session, &(CK_ATTRIBUTE){CKA_LABEL, "aes", 3}, 1), CKR_OK);
+    assert_int_equal(C_FindObjects(session, &key, 1, &n), CKR_OK);
+    assert_int_equal(n, 1);
+    for (int i = 0; i < 3; i++) {
+        len = sizeof(label);
+        assert_int_equal(read_type(key, CKA_LABEL, label, &len), CKR_OK);
+    }
+    assert_int_equal(fake.calls[KMW__REQUEST__OP_OBJECT_GET], 0);
+    assert_int_equal(C_FindObjectsFinal(session), CKR_OK);
+    len = sizeof(label);
+    assert_int_equal(read_type(key, CKA_LABEL, label, &len), CKR_OK);
     assert_int_equal(fake.calls[KMW__REQUEST__OP_OBJECT_GET], 1);
+}
+
+static void a_template_may_lie_under_its_buffers(void **state)
+{
+    CK_OBJECT_HANDLE key = fake_find(session, CKO_SECRET_KEY);
+    CK_ATTRIBUTE attrs[3], many[KM_ATTRS_MAX + 1];
+    char label[8];
+    (void)state;
+
+    attrs[0] = (CK_ATTRIBUTE){CKA_LABEL, &attrs[1], sizeof(attrs[1])};
+    attrs[1] = (CK_ATTRIBUTE){CKA_LABEL, label, sizeof(label)};
+    attrs[2] = (CK_ATTRIBUTE){CKA_LABEL, attrs, sizeof(attrs)};
+    assert_int_equal(C_GetAttributeValue(session, key, attrs, 3), CKR_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(attrs[i].ulValueLen, 3);
+    assert_memory_equal(label, "aes", 3);
+    for (int i = 0; i <= KM_ATTRS_MAX; i++)
+        many[i] = (CK_ATTRIBUTE){CKA_LABEL, NULL, 0};
+    assert_int_equal(C_GetAttributeValue(session, key, many, KM_ATTRS_MAX), CKR_OK);
+    assert_int_equal(many[KM_ATTRS_MAX - 1].ulValueLen, 3);
+    assert_int_equal(C_GetAttributeValue(session, key, many, KM_ATTRS_MAX + 1), CKR_ARGUMENTS_BAD);
+    assert_int_equal(C_GetAttributeValue(session, key, many, ~0UL), CKR_ARGUMENTS_BAD);
 }
 
 static void good_attributes_come_beside_bad_ones(void **state)
@@ -295,7 +370,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_outage_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_are_numbered_and_acknowledged, setup, teardown),
         cmocka_unit_test_setup_teardown(an_unknown_registration_is_made_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(attributes_are_read_once_while_the_token_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_can_change_is_asked_for_once_a_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_stays_is_read_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_search_is_one_reading_of_what_it_finds, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_template_may_lie_under_its_buffers, setup, teardown),
         cmocka_unit_test_setup_teardown(good_attributes_come_beside_bad_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(a_child_goes_on_as_it_likes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_child_of_a_busy_parent_does_not_hang, setup, teardown),
