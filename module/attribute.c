@@ -189,7 +189,7 @@ static CK_RV set_ours(struct km_session *session, const struct km_view *view, co
     Kmw__Object *changed = NULL;
 
     KM_TRY(km_session_object_set(view->object, template, km_login_user(session->token) == CKU_SO, &changed));
-    *ret = km_view_new(changed, 0);
+    *ret = view->is_alias ? km_view_new_alias(changed, view) : km_view_new(changed, 0);
     return *ret != NULL ? CKR_OK : CKR_HOST_MEMORY;
 }
 
@@ -202,8 +202,8 @@ static CK_RV set(struct km_session *session, CK_OBJECT_HANDLE handle, const stru
 
     KM_REQUIRE(!km_fixed_object_is(view), CKR_ACTION_PROHIBITED);
     KM_TRY(km_object_may_write(session, view->is_token));
-    KM_TRY(view->is_token || has_secret ? set_remote(session, view, template, &changed)
-                                        : set_ours(session, view, template, &changed));
+    KM_TRY(view->is_token || (has_secret && !view->is_alias) ? set_remote(session, view, template, &changed)
+                                                             : set_ours(session, view, template, &changed));
     km_lock();
     object = km_object_get(handle);
     if (object != NULL)

@@ -2,7 +2,8 @@
  *
  * Searching (PKCS#11 v2.40 5.7): session objects first, then the token's, fetched in pages as the program asks for
  * them, so that a search costs what it hands out and not what the token holds. The pages bring the attributes along.
- * Under the session's lock.
+ * Aliases of token keys come last: a program that looks for its key by label is to get the key, and not the copy that
+ * OpenSSL's provider made and may destroy. Under the session's lock.
  */
 #include "fixed_object.h"
 #include "guard.h"
@@ -46,7 +47,7 @@ CK_RV km_find_add(struct km_find *find, CK_OBJECT_HANDLE handle)
 
 struct collecting {
     struct km_find *find;
-    bool is_user;
+    bool is_user, wants_aliases;
     CK_RV rv;
 };
 
@@ -55,7 +56,7 @@ static void collect(struct km_object *object, void *arg)
 {
     struct collecting *c = arg;
 
-    if (c->rv != CKR_OK || (object->is_private && !c->is_user))
+    if (c->rv != CKR_OK || (object->is_private && !c->is_user) || object->view->is_alias != c->wants_aliases)
         return;
     if (km_session_object_matches(object->view->object, c->find->template))
         c->rv = km_find_add(c->find, object->handle);
@@ -68,31 +69,44 @@ static int compare_handles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static CK_RV begin(struct km_session *session, const CK_ATTRIBUTE *attrs, CK_ULONG n)
+static CK_RV add_session_objects(struct km_session *session, bool are_aliases)
 {
     struct km_find *find = &session->find;
-    const Kmw__Attr *place;
-    struct collecting c = {.find = find};
-    bool is_on_token;
+    struct collecting c = {.find = find, .wants_aliases = are_aliases, .rv = CKR_OK};
+    size_t first = find->n_handles;
 
-    find->template = km_template_from_ck(attrs, n, &c.rv);
-    if (find->template == NULL)
-        return c.rv;
-    place = km_attr_find(find->template->attrs, find->template->n_attrs, CKA_TOKEN);
-    is_on_token = place != NULL && place->value.data[0] != 0;
-    find->has_more_remote = place == NULL || is_on_token;
-    find->page = PAGE_FIRST;
-    KM_TRY(km_fixed_objects_find(session->token, find));
-    if (is_on_token)
-        return CKR_OK;
-    c.rv = CKR_OK;
     km_lock();
     c.is_user = session->token->login.user == CKU_USER;
     km_object_each_of_session(session->token, collect, &c);
     km_unlock();
-    if (find->n_handles > 1)
-        qsort(find->handles, find->n_handles, sizeof(CK_OBJECT_HANDLE), compare_handles);
+    if (find->n_handles > first + 1)
+        qsort(find->handles + first, find->n_handles - first, sizeof(CK_OBJECT_HANDLE), compare_handles);
     return c.rv;
+}
+
+static CK_RV add_aliases(struct km_session *session)
+{
+    session->find.has_aliases = true;
+    return add_session_objects(session, true /* aliases */);
+}
+
+static CK_RV begin(struct km_session *session, const CK_ATTRIBUTE *attrs, CK_ULONG n)
+{
+    struct km_find *find = &session->find;
+    const Kmw__Attr *place;
+    bool is_on_token;
+    CK_RV rv;
+
+    find->template = km_template_from_ck(attrs, n, &rv);
+    if (find->template == NULL)
+        return rv;
+    place = km_attr_find(find->template->attrs, find->template->n_attrs, CKA_TOKEN);
+    is_on_token = place != NULL && place->value.data[0] != 0;
+    find->has_more_remote = place == NULL || is_on_token;
+    find->page = PAGE_FIRST;
+    find->has_aliases = is_on_token;
+    KM_TRY(km_fixed_objects_find(session->token, find));
+    return is_on_token ? CKR_OK : add_session_objects(session, false /* aliases */);
 }
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE *pTemplate, CK_ULONG ulCount)
@@ -172,9 +186,9 @@ CK_RV C_FindObjects(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE_PTR phObject, C
     KM_REQUIRE(pulObjectCount != NULL && (phObject != NULL || ulMaxObjectCount == 0), CKR_ARGUMENTS_BAD);
     while (n < ulMaxObjectCount) {
         if (find->n_given == find->n_handles) {
-            if (!find->has_more_remote)
+            if (!find->has_more_remote && find->has_aliases)
                 break;
-            rv = fetch(session);
+            rv = find->has_more_remote ? fetch(session) : add_aliases(session);
             if (rv != CKR_OK) /* the search stays active: the next call may find a server again */
                 break;
             continue;

@@ -50,6 +50,17 @@ struct km_view *km_view_new(Kmw__Object *object, uint64_t token_version)
     return view;
 }
 
+struct km_view *km_view_new_alias(Kmw__Object *object, const struct km_view *origin)
+{
+    struct km_view *view = km_view_new(object, 0);
+
+    if (view == NULL)
+        return NULL;
+    view->is_alias = true;
+    memcpy(view->origin, origin->is_alias ? origin->origin : origin->object->id.data, KM_ID_LEN);
+    return view;
+}
+
 struct km_view *km_view_ref(struct km_view *view)
 {
     if (view != NULL)

@@ -23,12 +23,16 @@ struct km_view {
     CK_KEY_TYPE key_type; /* of certificates CKC_...; KM_KEY_TYPE_ANY: neither */
     bool is_token, is_private;
     uint64_t token_version;
-    int64_t read_ms; /* when a server told it, km_boot_ms */
+    int64_t read_ms;           /* when a server told it, km_boot_ms */
+    bool is_alias;             /* a session copy of a sensitive token key: object.c */
+    uint8_t origin[KM_ID_LEN]; /* that key's id */
 };
 
 /* Takes over `object` (also on failure). NULL: out of memory. Any thread, no lock; so are ref and unref (NULL is fine).
  */
 struct km_view *km_view_new(Kmw__Object *object, uint64_t token_version);
+/* The same for an alias of `origin`, which is the token key or an alias itself. */
+struct km_view *km_view_new_alias(Kmw__Object *object, const struct km_view *origin);
 struct km_view *km_view_ref(struct km_view *view);
 void km_view_unref(struct km_view *view);
 
@@ -61,7 +65,7 @@ void km_object_each_of_session(const struct km_token *token, void (*each)(struct
 
 /* A search in progress (find.c). */
 struct km_find {
-    bool is_active, has_more_remote;
+    bool is_active, has_more_remote, has_aliases; /* the aliases were added: the last of all */
     Kmw__Template *template;
     CK_OBJECT_HANDLE *handles; /* found and not yet handed out */
     size_t n_handles, n_given;
@@ -79,10 +83,10 @@ struct km_session {
     CK_SESSION_HANDLE handle;
     struct km_token *token;
     CK_FLAGS flags;
-    pthread_mutex_t lock;        /* one call at a time works in a session */
-    bool is_busy;                /* `lock` is held: what a forked child must not trust */
-    bool is_closed, has_objects; /* under km_lock */
-    unsigned refs;               /* calls that hold it, under km_lock */
+    pthread_mutex_t lock;            /* one call at a time works in a session */
+    bool is_busy;                    /* `lock` is held: what a forked child must not trust */
+    bool is_closed, has_objects;     /* under km_lock */
+    unsigned refs;                   /* calls that hold it, under km_lock */
     struct km_operation *operations; /* KM_OPERATIONS; NULL while nobody is inside and none is active */
     struct km_find find;
     struct km_view *sized; /* whose sizes the program asked for last: attribute.c */

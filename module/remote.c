@@ -50,7 +50,7 @@ Kmw__Key km_remote_key(const struct km_view *view)
 {
     Kmw__Key key = KMW__KEY__INIT;
 
-    key.id = view->object->id;
+    key.id = view->is_alias ? km_bytes(view->origin, KM_ID_LEN) : view->object->id;
     key.sealed = view->object->sealed;
     return key;
 }
@@ -58,9 +58,11 @@ Kmw__Key km_remote_key(const struct km_view *view)
 /* --- one request --- */
 
 /* The refusals that a person should hear of; the others are everyday answers. */
-static enum km_log_level level_of(CK_RV rv)
+static enum km_log_level level_of(CK_RV rv, bool is_change)
 {
     switch (rv) {
+    case CKR_FUNCTION_REJECTED: /* a certificate of another role; in a change, a session that a new one replaces */
+        return is_change ? KM_LOG_INFO : KM_LOG_WARN;
     case CKR_DEVICE_ERROR:
     case CKR_DEVICE_MEMORY:
     case CKR_FUNCTION_FAILED:
@@ -98,7 +100,7 @@ static CK_RV send_request(struct km_token *token, Kmw__Request *request, Kmw__Re
     note_version(token, reply->token_version);
     rv = reply->rv;
     if (rv != CKR_OK && reply->reason != NULL && reply->reason[0] != '\0')
-        km_log(level_of(rv), "refused with 0x%lx: %s", rv, reply->reason);
+        km_log(level_of(rv, request->change != NULL), "refused with 0x%lx: %s", rv, reply->reason);
     if (rv == CKR_OK && expected != KMW__REPLY__RESULT__NOT_SET && reply->result_case != expected) {
         km_log(KM_LOG_ERROR, "a server answered with result %d instead of %d", (int)reply->result_case, (int)expected);
         rv = CKR_DEVICE_ERROR;

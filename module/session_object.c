@@ -339,10 +339,15 @@ out:
     return rv;
 }
 
+bool km_session_object_has(const Kmw__Object *object, const Kmw__Attr *attr)
+{
+    return is_same(attr, km_attr_find(object->attrs, object->n_attrs, attr->type));
+}
+
 bool km_session_object_matches(const Kmw__Object *object, const Kmw__Template *template)
 {
     for (size_t i = 0; i < template->n_attrs; i++)
-        if (!is_same(template->attrs[i], km_attr_find(object->attrs, object->n_attrs, template->attrs[i]->type)))
+        if (!km_session_object_has(object, template->attrs[i]))
             return false;
     return true;
 }

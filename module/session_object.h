@@ -24,6 +24,8 @@ CK_RV km_session_object_set(const Kmw__Object *old, const Kmw__Template *templat
 /* The template with which C_CreateObject makes `source` changed by `changes`; for a copy on the token. */
 CK_RV km_session_object_template(const Kmw__Object *source, const Kmw__Template *changes, Kmw__Template **ret);
 
+/* Whether the object has exactly this attribute. */
+bool km_session_object_has(const Kmw__Object *object, const Kmw__Attr *attr);
 /* Whether an object has every attribute of `template` with that value. */
 bool km_session_object_matches(const Kmw__Object *object, const Kmw__Template *template);
 

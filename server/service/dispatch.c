@@ -56,8 +56,12 @@ static enum km_flow check_identity(struct km_call *call)
         return km_call_rv(call, CKR_DEVICE_ERROR, "the certificate is another cluster's");
     if (who->not_after != 0 && (long long)time(NULL) > who->not_after)
         return km_call_rv(call, CKR_DEVICE_ERROR, "the client's certificate has expired");
-    if (!(call->row->roles & (1u << who->role)))
-        return km_call_rv(call, CKR_FUNCTION_REJECTED, "not for a certificate of this role");
+    if (!(call->row->roles & (1u << who->role))) {
+        char reason[KM_REASON_MAX];
+        snprintf(reason, sizeof(reason), "%s is not for a certificate of role %s", call->row->name,
+                 km_role_text(who->role));
+        return km_call_rv(call, CKR_FUNCTION_REJECTED, reason);
+    }
     return KM_FLOW_GO;
 }
 

@@ -264,12 +264,53 @@ static void keys_show_what_they_may_and_no_more(void **state)
     assert_true(get[2].ulValueLen == CK_UNAVAILABLE_INFORMATION);
     assert_true(sensitive && local);
     RV(C_SetAttributeValue(s, private, &widen, 1), CKR_ATTRIBUTE_READ_ONLY);
-    RV(C_CopyObject(s, private, &session_copy, 1, &copy), CKR_ACTION_PROHIBITED);
     OK(C_CopyObject(s, public, &session_copy, 1, &copy));
     OK(C_DestroyObject(s, public));
     OK(C_GetAttributeValue(s, copy, &(CK_ATTRIBUTE){CKA_EC_POINT, buffer, sizeof(buffer)}, 1));
     OK(C_DestroyObject(s, private));
     OK(C_DestroyObject(s, copy));
+}
+
+/* OpenSSL's provider makes a session copy of its key in each process. */
+static void a_session_copy_of_a_sensitive_key_is_the_key_and_dies_with_it(void **state)
+{
+    CK_SESSION_HANDLE s = loop_login();
+    CK_OBJECT_HANDLE public, private, copy = 0, second = 0, found[4];
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    CK_BBOOL no = CK_FALSE, token = CK_TRUE;
+    CK_BYTE signature[64], digest[32] = {1};
+    CK_ULONG n = sizeof(signature), count = 0;
+    CK_MECHANISM m = {CKM_ECDSA, NULL, 0};
+    CK_ATTRIBUTE to_session[] = {{CKA_TOKEN, &no, 1}, {CKA_LABEL, "alias", 5}, {CKA_SIGN, &no, 1}};
+    CK_ATTRIBUTE mine[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_LABEL, "copied", 6}};
+    (void)state;
+
+    loop_ec_pair(s, "copied", true, &public, &private);
+    RV(C_CopyObject(s, private, to_session, 3, &copy), CKR_ACTION_PROHIBITED); /* not the key any more */
+    OK(C_CopyObject(s, private, to_session, 1, &copy));
+    assert_true(copy != private);
+    OK(C_GetAttributeValue(s, copy, &(CK_ATTRIBUTE){CKA_TOKEN, &token, 1}, 1));
+    assert_false(token);
+    OK(C_CopyObject(s, copy, NULL, 0, &second)); /* a copy of a copy */
+    OK(C_SetAttributeValue(s, second, &to_session[1], 1));
+    OK(C_SignInit(s, &m, second));
+    OK(C_Sign(s, digest, sizeof(digest), signature, &n));
+    OK(C_VerifyInit(s, &m, public));
+    OK(C_Verify(s, digest, sizeof(digest), signature, n));
+    OK(C_DestroyObject(s, second));
+
+    OK(C_FindObjectsInit(s, mine, 2));
+    OK(C_FindObjects(s, found, 4, &count));
+    OK(C_FindObjectsFinal(s));
+    assert_int_equal(count, 2);
+    assert_true(found[0] == private && found[1] == copy); /* the key before its alias */
+
+    OK(C_DestroyObject(s, private));
+    n = sizeof(signature);
+    OK(C_SignInit(s, &m, copy));
+    RV(C_Sign(s, digest, sizeof(digest), signature, &n), CKR_KEY_HANDLE_INVALID);
+    RV(C_DestroyObject(s, copy), CKR_OBJECT_HANDLE_INVALID);
+    OK(C_DestroyObject(s, public));
 }
 
 /* Java's keytool: a pair in the session, then a copy on the token. */
@@ -323,6 +364,7 @@ int main(void)
         cmocka_unit_test_teardown(private_objects_need_a_login, end_session),
         cmocka_unit_test_teardown(a_search_pages_and_is_read_in_between, end_session),
         cmocka_unit_test_teardown(keys_show_what_they_may_and_no_more, end_session),
+        cmocka_unit_test_teardown(a_session_copy_of_a_sensitive_key_is_the_key_and_dies_with_it, end_session),
         cmocka_unit_test_teardown(session_keys_can_be_copied_to_the_token, end_session),
         cmocka_unit_test_teardown(random_bytes_come_in_any_number, end_session),
     };
