@@ -173,8 +173,10 @@ endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module_cipher
+check_PROGRAMS += tests/loop/test_module_cipher tests/loop/test_module_mac
 endif
+tests_loop_test_module_mac_SOURCES = tests/loop/test_module_mac.c $(loop_kit)
+tests_loop_test_module_mac_LDADD = $(loop_libs)
 tests_loop_test_module_cipher_SOURCES = tests/loop/test_module_cipher.c $(loop_kit)
 tests_loop_test_module_cipher_LDADD = $(loop_libs)
 tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)

@@ -5,6 +5,7 @@
  */
 #include "loop.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -531,6 +532,84 @@ static void key_wrap_takes_another_iv(void **state)
     OK(C_DestroyObject(s, key));
 }
 
+/* What plain OpenSSL makes of `len` bytes more. */
+static void openssl_more(EVP_CIPHER_CTX *ctx, const CK_BYTE *in, size_t len, CK_BYTE *out)
+{
+    int n = 0;
+
+    assert_int_equal(EVP_CipherUpdate(ctx, out, &n, in, (int)len), 1);
+    assert_int_equal(n, len);
+}
+
+static void a_stream_may_be_longer_than_what_is_buffered(void **state)
+{
+    static const struct {
+        CK_MECHANISM_TYPE type;
+        const char *name;
+    } rows[] = {{CKM_AES_CBC, "AES-256-CBC"}, {CKM_AES_ECB, "AES-256-ECB"}, {CKM_AES_CTR, "AES-256-CTR"}};
+    static CK_BYTE iv[16];
+    const size_t part = 3u << 20, parts = 23; /* 69 MiB */
+    CK_BYTE raw[32] = {6}, *in = calloc(1, part), *out = malloc(part), *expected = malloc(part);
+    CK_AES_CTR_PARAMS ctr = {.ulCounterBits = 128};
+    CK_OBJECT_HANDLE key = import(CKK_AES, raw, 32);
+    (void)state;
+
+    for (size_t i = 0; i < 3; i++) {
+        EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+        CK_MECHANISM m = {rows[i].type, iv, rows[i].type == CKM_AES_ECB ? 0 : 16};
+        CK_ULONG n = part;
+        if (rows[i].type == CKM_AES_CTR)
+            m = (CK_MECHANISM){CKM_AES_CTR, &ctr, sizeof(ctr)};
+        if (m.ulParameterLen == 0)
+            m.pParameter = NULL;
+        assert_int_equal(EVP_EncryptInit_ex2(ctx, EVP_get_cipherbyname(rows[i].name), raw, iv, NULL), 1);
+        EVP_CIPHER_CTX_set_padding(ctx, 0);
+        OK(C_EncryptInit(s, &m, key));
+        for (size_t k = 0; k < parts; k++) {
+            in[k] = (CK_BYTE)k;
+            n = part;
+            OK(C_EncryptUpdate(s, in, part, out, &n));
+            assert_int_equal(n, part);
+            openssl_more(ctx, in, part, expected);
+            assert_true(memcmp(out, expected, part) == 0);
+        }
+        n = part;
+        OK(C_EncryptFinal(s, out, &n));
+        assert_int_equal(n, 0);
+        EVP_CIPHER_CTX_free(ctx);
+    }
+    OK(C_DestroyObject(s, key));
+    free(in);
+    free(out);
+    free(expected);
+}
+
+static void a_message_that_must_be_whole_has_a_limit(void **state)
+{
+    const size_t max = 64u << 20;
+    CK_BYTE raw[32] = {6}, iv[12] = {0}, *in = calloc(1, max + 1), *out = malloc(max + 16);
+    CK_GCM_PARAMS gcm = {iv, 12, 0, NULL, 0, 128};
+    CK_MECHANISM m = {CKM_AES_GCM, &gcm, sizeof(gcm)};
+    CK_OBJECT_HANDLE key = import(CKK_AES, raw, 32);
+    CK_ULONG n = max + 16;
+    (void)state;
+
+    OK(C_EncryptInit(s, &m, key));
+    OK(C_Encrypt(s, in, max, out, &n));
+    assert_int_equal(n, max + 16);
+    OK(C_EncryptInit(s, &m, key));
+    RV(C_Encrypt(s, in, max + 1, out, &n), CKR_DATA_LEN_RANGE);
+    n = 0;
+    OK(C_EncryptInit(s, &m, key));
+    OK(C_EncryptUpdate(s, in, max, out, &n));
+    assert_int_equal(n, 0);
+    RV(C_EncryptUpdate(s, in, max, out, &n), CKR_DATA_LEN_RANGE);
+    RV(C_EncryptFinal(s, out, &n), CKR_OPERATION_NOT_INITIALIZED);
+    OK(C_DestroyObject(s, key));
+    free(in);
+    free(out);
+}
+
 static void check_generated(CK_MECHANISM_TYPE type, CK_ULONG asked, CK_RV expected, CK_ULONG len)
 {
     CK_MECHANISM m = {type, NULL, 0};
@@ -598,6 +677,8 @@ int main(void)
         cmocka_unit_test(a_counter_does_not_come_around),
         cmocka_unit_test(chacha20_counts_in_64_bits_too),
         cmocka_unit_test(key_wrap_takes_another_iv),
+        cmocka_unit_test(a_stream_may_be_longer_than_what_is_buffered),
+        cmocka_unit_test(a_message_that_must_be_whole_has_a_limit),
         cmocka_unit_test(cipher_keys_are_generated_in_their_lengths),
         cmocka_unit_test(a_key_is_for_the_mechanisms_of_its_type),
     };
