@@ -197,19 +197,20 @@ tests_cluster_stranger_SOURCES = tests/cluster/stranger.c
 tests_cluster_lost_reply_SOURCES = tests/cluster/lost_reply.c
 tests_cluster_lost_reply_LDADD = -ldl
 
-# --- the simulator: whole clusters in one process, from seeds
+# --- the simulator: whole clusters in one process, from seeds; members that come and go, power losses, stops, lossy links
 noinst_PROGRAMS += tests/sim/sim
-tests_sim_sim_SOURCES = tests/sim/sim.c tests/sim/checks.c tests/sim/checks.h tests/sim/clients.c tests/sim/clients.h \
-	tests/sim/env.c tests/sim/env.h tests/sim/env_impl.h tests/sim/env_disk.c tests/sim/env_link.c tests/sim/plant.c tests/sim/plant.h
+tests_sim_sim_SOURCES = tests/sim/check.c tests/sim/client.c tests/sim/disk.c tests/sim/env.c tests/sim/fault.c tests/sim/net.c \
+	tests/sim/plants.def tests/sim/server.c tests/sim/sim.c tests/sim/sim.h
 tests_sim_sim_LDADD = $(unit_libs)
-dist_check_SCRIPTS += tests/sim/hundred-seeds tests/sim/planted
+dist_check_SCRIPTS += tests/sim/hundred-seeds
 TESTS += tests/sim/hundred-seeds
+# make check-sim SEED=n replays one seed with its trace; without SEED, SEEDS (1000) of them
 .PHONY: check-sim check-sim-planted
 check-sim: all
-	if test -n '$(SEED)'; then tests/sim/sim --seed $(SEED) --seconds $(or $(SECONDS_EACH),20); \
-	else tests/sim/sim --seeds 1 $(or $(SEEDS),500) --seconds $(or $(SECONDS_EACH),60); fi
+	tests/sim/sim $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000))
+# each planted fault must be noticed
 check-sim-planted: all
-	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/sim/planted
+	tests/sim/sim --plant $(or $(PLANT),all)
 
 # --- keymootd --dev, from outside
 dist_check_SCRIPTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
@@ -244,22 +245,6 @@ bench: all
 
 EXTRA_DIST += tests/lib.sh tests/run tests/bench/run tests/cluster/run tests/hosts/run tests/hosts/hosts.sh \
 	contrib/cluster.sh contrib/quickstart
-
-# --- storms: a second simulator, with members that come and go, power losses, stops and lossy links. It shares no code with tests/sim,
-# so that neither's environment hides what the other's shows. `make check` runs 100 seeds.
-noinst_PROGRAMS += tests/storm/storm
-tests_storm_storm_SOURCES = tests/storm/check.c tests/storm/client.c tests/storm/disk.c tests/storm/env.c tests/storm/fault.c tests/storm/net.c \
-	tests/storm/plants.def tests/storm/server.c tests/storm/storm.c tests/storm/storm.h
-tests_storm_storm_LDADD = $(unit_libs)
-TESTS += tests/storm/storm
-
-# make check-storm SEED=n replays one seed with its trace; without SEED, SEEDS (1000) of them
-.PHONY: check-storm check-storm-planted
-check-storm: all
-	tests/storm/storm $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000))
-# each planted fault must be noticed
-check-storm-planted: all
-	tests/storm/storm --plant $(or $(PLANT),all)
 
 # --- the standard's functions, row by row, against any module; tests/conform/run has keymoot and SoftHSMv2
 noinst_PROGRAMS += tests/conform/conform

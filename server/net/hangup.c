@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Finds the socket beneath a pipe by its two addresses, which are unique among connections. Descriptors that are known to be
- * another pipe's are skipped, so a search looks at the few that are not: a table with one byte for each, under one lock.
+ * another pipe's are skipped, so a search looks at the few that are not: a table with the owning nng socket of each, under one lock.
  */
 #include "hangup.h"
 
@@ -18,8 +18,10 @@
 #define STUCK_MS 50
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool *is_taken;
-static size_t n_taken; /* size of the table */
+static pthread_cond_t forgotten;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int *owners; /* by descriptor: the nng socket of the pipe on it, 0: none that we know of */
+static size_t n_owners;
 static atomic_bool is_stuck;
 
 static bool is_needed(void)
@@ -88,8 +90,8 @@ static bool is_socket_of(int fd, const struct sockaddr_storage *local, const str
 /* With the lock. */
 static int search(const struct sockaddr_storage *local, const struct sockaddr_storage *remote)
 {
-    for (size_t fd = 3; fd < n_taken; fd++)
-        if (!is_taken[fd] && is_socket_of((int)fd, local, remote))
+    for (size_t fd = 3; fd < n_owners; fd++)
+        if (owners[fd] == 0 && is_socket_of((int)fd, local, remote))
             return (int)fd;
     return -1;
 }
@@ -98,17 +100,32 @@ static int search(const struct sockaddr_storage *local, const struct sockaddr_st
 static bool grow(void)
 {
     size_t n = fd_limit();
-    bool *grown = n > n_taken ? realloc(is_taken, n * sizeof(*grown)) : NULL;
+    int *grown = n > n_owners ? realloc(owners, n * sizeof(*grown)) : NULL;
     if (grown == NULL)
         return false;
-    memset(grown + n_taken, 0, (n - n_taken) * sizeof(*grown));
-    is_taken = grown;
-    n_taken = n;
+    memset(grown + n_owners, 0, (n - n_owners) * sizeof(*grown));
+    owners = grown;
+    n_owners = n;
     return true;
+}
+
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static void init(void)
+{
+    init_condition(&forgotten);
 }
 
 int km_hangup_find(nng_pipe pipe)
 {
+    pthread_once(&once, init);
     nng_sockaddr local = {0}, remote = {0};
     struct sockaddr_storage here, there;
     if (!is_needed() || nng_pipe_get_addr(pipe, NNG_OPT_LOCADDR, &local) != 0 ||
@@ -120,7 +137,7 @@ int km_hangup_find(nng_pipe pipe)
     if (fd < 0 && grow())
         fd = search(&here, &there);
     if (fd >= 0)
-        is_taken[fd] = true;
+        owners[fd] = nng_socket_id(nng_pipe_socket(pipe));
     pthread_mutex_unlock(&lock);
     return fd;
 }
@@ -130,7 +147,8 @@ void km_hangup_forget(int fd)
     if (fd < 0)
         return;
     pthread_mutex_lock(&lock);
-    is_taken[fd] = false;
+    owners[fd] = 0;
+    pthread_cond_broadcast(&forgotten);
     pthread_mutex_unlock(&lock);
 }
 
@@ -138,6 +156,7 @@ bool km_hangup(int fd, bool is_hard)
 {
     if (fd < 0)
         return false;
+    /* Not for writing at first: nng closes the pipe when a write fails, and a message's head may be arriving then too. */
     (void)shutdown(fd, is_hard ? SHUT_RDWR : SHUT_RD); /* gone already: as good */
     return true;
 }
@@ -165,11 +184,41 @@ static void *close_socket(void *arg)
     return NULL;
 }
 
+static struct timespec after(unsigned ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
+}
+
+/* Shuts the connections of `socket` and waits for nng to end them. True when none is left. */
+static bool hangup_all(nng_socket socket, bool is_hard, unsigned ms)
+{
+    struct timespec until = after(ms);
+    size_t n;
+    pthread_once(&once, init);
+    pthread_mutex_lock(&lock);
+    for (size_t fd = 0; fd < n_owners; fd++)
+        if (owners[fd] == nng_socket_id(socket))
+            km_hangup((int)fd, is_hard);
+    do {
+        n = 0;
+        for (size_t fd = 0; fd < n_owners; fd++)
+            n += owners[fd] == nng_socket_id(socket);
+    } while (n > 0 && pthread_cond_timedwait(&forgotten, &lock, &until) == 0);
+    pthread_mutex_unlock(&lock);
+    return n == 0;
+}
+
 bool km_hangup_socket(nng_socket socket, unsigned ms)
 {
     pthread_t thread;
-    pthread_condattr_t attr;
-    struct timespec until;
     struct closing *c = calloc(1, sizeof(*c));
     if (km_hangup_is_stuck()) /* and so will this one be */
         ms = ms < STUCK_MS ? ms : STUCK_MS;
@@ -178,23 +227,16 @@ bool km_hangup_socket(nng_socket socket, unsigned ms)
         (void)nng_close(socket);
         return true;
     }
+    if (!hangup_all(socket, false, ms)) /* or nng_close would trip over them */
+        hangup_all(socket, true /* is_hard */, ms);
     c->socket = socket;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->done, &attr);
-    pthread_condattr_destroy(&attr);
+    init_condition(&c->done);
     if (pthread_create(&thread, NULL, close_socket, c) != 0) {
         free(c);
         (void)nng_close(socket);
         return true;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = after(ms);
     pthread_mutex_lock(&c->lock);
     while (!c->is_done && pthread_cond_timedwait(&c->done, &c->lock, &until) == 0)
         continue;

@@ -11,7 +11,7 @@
 #include <nng/nng.h>
 #include <stdbool.h>
 
-/* The descriptor of a TCP pipe at our listener, or -1: not needed with this nng, or not found. It is nng's and stays open until
+/* The descriptor of a TCP pipe, or -1: not needed with this nng, or not found. It is nng's and stays open until
  * NNG_PIPE_EV_REM_POST, where km_hangup_forget gives it back. Any thread. */
 int km_hangup_find(nng_pipe pipe);
 void km_hangup_forget(int fd);
@@ -20,8 +20,8 @@ void km_hangup_forget(int fd);
  * is -1: then nng_pipe_close is the way. */
 bool km_hangup(int fd, bool is_hard);
 
-/* nng_close, but not for longer than `ms`: false if it goes on in a thread of its own, perhaps forever. Then what nng's
- * callbacks use must not be freed. */
+/* nng_close, after the connections that km_hangup_find knows were shut and had up to `ms` to end; but not for longer than `ms` again:
+ * false if it goes on in a thread of its own, perhaps forever. Then what nng's callbacks use must not be freed. */
 bool km_hangup_socket(nng_socket socket, unsigned ms);
 
 /* True once km_hangup_socket returned false: the process had better end with _exit. */

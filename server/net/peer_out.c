@@ -34,6 +34,14 @@ static void drop_queue(struct peer *peer)
     peer->held = NULL;
 }
 
+/* Ends the connection, for good at the second call; what follows comes with NNG_PIPE_EV_REM_POST. With the lock. */
+static void shut(struct peer *peer)
+{
+    if (!km_hangup(peer->fd, peer->is_shut))
+        nng_pipe_close(peer->pipe);
+    peer->is_shut = true;
+}
+
 static void start_sending(struct peer *peer, nng_msg *msg)
 {
     nng_aio_set_msg(peer->send_aio, msg);
@@ -125,7 +133,7 @@ static void enqueue_hello(struct peer *peer)
         hello[1 + i] = (uint8_t)(peer->owner->self >> (8 * i));
     drop_queue(peer);
     if (enqueue(peer, hello, sizeof(hello)) != KM_OK)
-        nng_pipe_close(peer->pipe);
+        shut(peer);
 }
 
 /* One line for each reason, not one for each attempt. With the lock. */
@@ -175,12 +183,12 @@ static void on_peer_recv(void *arg)
     pthread_mutex_lock(&peer->lock);
     if (peer->channel && nng_pipe_id(nng_msg_get_pipe(msg)) == nng_pipe_id(peer->pipe) &&
         !peer_frame(peer, nng_msg_body(msg), nng_msg_len(msg), &is_up))
-        nng_pipe_close(peer->pipe);
+        shut(peer);
     if (is_up) { /* posted under the lock, or the end of this connection might overtake it */
         peer->last_reason[0] = '\0';
         km_log(KM_LOG_INFO, "peer %s at %s: connected", peer->name, peer->address);
         if (!km_peers_post(peer->owner, EVENT_UP, peer->id, NULL, 0))
-            nng_pipe_close(peer->pipe);
+            shut(peer);
     }
     pthread_mutex_unlock(&peer->lock);
     nng_msg_free(msg);
@@ -199,7 +207,7 @@ static void on_peer_sent(void *arg)
         peer->held = NULL;
         start_sending(peer, msg);
     } else if (!pump(peer)) {
-        nng_pipe_close(peer->pipe);
+        shut(peer);
     }
     pthread_mutex_unlock(&peer->lock);
 }
@@ -218,6 +226,8 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         km_channel_free(peer->channel);
         peer->channel = NULL;
         peer->pipe = pipe;
+        peer->fd = km_hangup_find(pipe);
+        peer->is_shut = false;
         peer->state = HANDSHAKING;
         peer->asked_ms = km_peers_now_ms();
         peer->unheard = 0;
@@ -225,7 +235,7 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         if (peer->asked_ms < peer->refused_until_ms || km_channel_new(tls, peer->name, NULL, &peer->channel) != KM_OK ||
             km_channel_handshake(peer->channel, NULL, 0, &frame, &len, &is_done) != KM_OK || peer->is_sending ||
             !send_frame(peer, frame, len))
-            nng_pipe_close(pipe);
+            shut(peer);
         km_tls_unref(tls);
     } else if (nng_pipe_id(peer->pipe) == nng_pipe_id(pipe)) {
         was_up = peer->state == UP;
@@ -238,6 +248,8 @@ static void on_peer_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
         }
         peer->state = DIALLING;
         peer->pipe = (nng_pipe)NNG_PIPE_INITIALIZER;
+        km_hangup_forget(peer->fd);
+        peer->fd = -1;
         km_channel_free(peer->channel);
         peer->channel = NULL;
         drop_queue(peer);
@@ -286,6 +298,7 @@ struct peer *km_peer_new(struct peers *p, const struct km_link_member *m)
     peer->owner = p;
     peer->id = m->id;
     peer->tail = &peer->head;
+    peer->fd = -1;
     snprintf(peer->name, sizeof(peer->name), "%s", m->name);
     snprintf(peer->address, sizeof(peer->address), "%s", m->address);
     snprintf(url, sizeof(url), "tcp://%s", m->address);
@@ -312,7 +325,7 @@ void km_peer_send(struct peer *peer, const uint8_t *data, size_t len)
 {
     pthread_mutex_lock(&peer->lock);
     if (peer->state == UP && enqueue(peer, data, len) == KM_OK && !pump(peer))
-        nng_pipe_close(peer->pipe);
+        shut(peer);
     pthread_mutex_unlock(&peer->lock);
 }
 
@@ -329,7 +342,7 @@ void km_peer_tick(struct peer *peer, uint64_t now)
         peer->asked_ms = now;
     }
     bool is_broken = !pump(peer);
-    if (is_dead || is_old || is_broken)
-        nng_pipe_close(peer->pipe);
+    if (is_dead || is_old || is_broken || peer->is_shut)
+        shut(peer);
     pthread_mutex_unlock(&peer->lock);
 }

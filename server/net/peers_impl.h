@@ -61,10 +61,11 @@ struct peer {
     pthread_mutex_t lock; /* before the owner's */
     nng_msg *held; /* a frame that waits until send_aio is free: answers can be faster than nng's word that we have asked */
     nng_pipe pipe; /* id <= 0: none */
+    int fd;        /* see hangup.h */
     struct km_channel *channel;
     /* GREETING: authenticated, the hello is on its way; UP: it was answered, so both ends take the other for a member. */
     enum { DIALLING, HANDSHAKING, GREETING, UP } state;
-    bool is_sending, wants_ping, is_leaving;
+    bool is_sending, wants_ping, is_leaving, is_shut;
     size_t unheard; /* bytes sent since we last heard */
     uint64_t up_since_ms, refused_until_ms;
     uint64_t asked_ms; /* since when an answer is owed; 0: none is. Not when we last heard: this loop may have slept itself */

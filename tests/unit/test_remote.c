@@ -54,9 +54,9 @@ static void a_ticket_is_renewed_past_half_of_its_life(void **state)
     fake.expires_ms = 0; /* the next one is old at once */
     assert_int_equal(C_Logout(session), CKR_OK);
     fake_login(session);
-    key = fake_find(session, CKO_PRIVATE_KEY);
+    fake.expires_ms = 3600000; /* of the renewed one, whichever call renews it */
     usleep(2000);
-    fake.expires_ms = 3600000;
+    key = fake_find(session, CKO_PRIVATE_KEY);
     assert_int_equal(sign(key), CKR_OK);
     assert_int_equal(fake.calls[KMW__REQUEST__OP_TICKET_RENEW], 1);
     assert_int_equal(sign(key), CKR_OK);

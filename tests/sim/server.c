@@ -2,7 +2,7 @@
  *
  * Servers: their worlds, and how they start, crash, stop and pause.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,10 +3,10 @@
  * The simulator: 3 or 5 servers in one process, with the real codec, raft_io, peer messages, leases, replica and store, on a simulated disk,
  * network and clock, from one seed. What happens is a queue of events in simulated time; nothing else makes time pass, so the same seed gives the same run.
  *
- * One run is one process (storm.c forks): a crashed server's memory is simply left behind.
+ * One run is one process (sim.c forks): a crashed server's memory is simply left behind.
  */
-#ifndef KM_TESTS_STORM_H
-#define KM_TESTS_STORM_H
+#ifndef KM_TESTS_SIM_H
+#define KM_TESTS_SIM_H
 
 #include "../../server/raft/replica_private.h"
 

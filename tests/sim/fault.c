@@ -2,7 +2,7 @@
  *
  * What goes wrong: at random, or as a scene that leads straight to one rule.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * The simulated disk: what is durable lives in the node, what is under way in a FIFO queue. A crash makes a random part of the queue's head durable
  * and loses the rest, without a callback, as a real one may. Own snapshots and reads of snapshots run beside the queue, as disk.h allows.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * number, until it is answered. The service's part (replay, freshness before and after a use, asking the leader before "not found") is played here as
  * server/service plays it. A thing is changed by one client at a time and used by all.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include "../../common/cryptoki.h"
 

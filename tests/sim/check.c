@@ -2,7 +2,7 @@
  *
  * What must hold at every step: one leader a term, equal stores at equal index, and no leader of a later term while a lease runs.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

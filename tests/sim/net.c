@@ -3,7 +3,7 @@
  * The simulated network: one connection for each ordered pair of servers, FIFO, with delay, loss, one-way cuts and resets. After a reset some
  * messages of the old connection still arrive, late, between those of the new one, and some arrive twice: what link.h allows.
  */
-#include "storm.h"
+#include "sim.h"
 
 #include <stdlib.h>
 #include <string.h>
