@@ -5,6 +5,8 @@ common_libkmcommon_la_SOURCES = \
 	common/attr.h common/channel.h common/client.h common/conf.h common/cryptoki.h common/cryptoki_funcs.def \
 	common/cryptoki_const.h common/cryptoki_mech.h common/cryptoki_params.h \
 	common/attr.c common/attr.def common/cert.c common/cert.h common/mech.c common/mech.def common/hash.def \
+	common/domain.c common/domain.def common/domain.h \
+	common/pubkey.c common/pubkey.h common/signature.c common/signature.h \
 	common/channel.c common/client.c common/client_conf.c common/nest.c common/nest.h common/pool.c common/pool.h \
 	common/forks.c common/forks.h common/sp.c common/sp.h common/tls.c common/tls.h \
 	common/conf.c common/identity.c common/log.c common/secret.c \

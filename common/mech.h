@@ -15,7 +15,7 @@
 #define KM_GENERIC_SECRET_MAX 512 /* bytes of a CKK_GENERIC_SECRET key */
 
 enum km_mech_param {
-    KM_MP_NONE, KM_MP_PSS, KM_MP_OAEP,
+    KM_MP_NONE, KM_MP_PSS, KM_MP_OAEP, KM_MP_EDDSA,
     KM_MP_IV16, KM_MP_IV8, KM_MP_IV4, /* of that many bytes; the last two may be left out */
     KM_MP_CTR, KM_MP_GCM, KM_MP_CCM, KM_MP_CHACHA20, KM_MP_CHACHA20_POLY1305,
     KM_MP_MAC_LEN,                    /* CK_MAC_GENERAL_PARAMS */
@@ -26,7 +26,9 @@ enum km_mech_scheme {
     KM_MS_NONE,       /* key generation, digest */
     KM_MS_PKCS1,      /* RSASSA/RSAES PKCS#1 v1.5 */
     KM_MS_PSS, KM_MS_OAEP,
+    KM_MS_RAW,        /* RSA: the number itself */
     KM_MS_ECDSA,      /* r || s, each as long as the order */
+    KM_MS_MESSAGE,    /* the key takes the whole message: EdDSA, ML-DSA, SLH-DSA (signature.h) */
     KM_MS_ECB, KM_MS_CBC, KM_MS_CBC_PAD, KM_MS_CTS, KM_MS_CTR, KM_MS_OFB, KM_MS_CFB8, KM_MS_CFB128, KM_MS_XTS,
     KM_MS_GCM, KM_MS_CCM, KM_MS_CHACHA20, KM_MS_CHACHA20_POLY1305,
     KM_MS_KW, KM_MS_KWP, KM_MS_KW_PKCS7, /* SP 800-38F: whole semiblocks, KWP, PKCS#7 padding before KW */

@@ -7,13 +7,12 @@
 #include "local.h"
 
 #include "../common/attr.h"
+#include "../common/pubkey.h"
+#include "../common/signature.h"
 #include "guard.h"
 
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/objects.h>
-#include <openssl/param_build.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -21,11 +20,6 @@
 
 static OSSL_LIB_CTX *libctx;
 static EVP_MD *hashes[KM_HASHES];
-static const struct {
-    int nid;
-    size_t len;
-} curves[] = {{NID_X9_62_prime256v1, 32}, {NID_secp384r1, 48}, {NID_secp521r1, 66}};
-#define N_CURVES (sizeof(curves) / sizeof(curves[0]))
 
 bool km_local_init(void)
 {
@@ -49,7 +43,7 @@ OSSL_LIB_CTX *km_local_context(void)
 
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
 {
-    return (kind == KM_OP_VERIFY || kind == KM_OP_ENCRYPT) && (mech->key_type == CKK_RSA || mech->key_type == CKK_EC);
+    return (kind == KM_OP_VERIFY || kind == KM_OP_ENCRYPT) && km_key_type_is_pair(mech->key_type);
 }
 
 static const EVP_MD *find_md(const char *name)
@@ -83,100 +77,40 @@ size_t km_local_digest_len(const char *md)
     return (size_t)EVP_MD_get_size(find_md(md));
 }
 
-static int curve_of(const uint8_t *params, size_t len)
+struct attrs {
+    Kmw__Attr *const *attrs;
+    size_t n;
+};
+
+static const ProtobufCBinaryData *get_attr(const void *object, CK_ATTRIBUTE_TYPE type)
 {
-    ASN1_OBJECT *oid = d2i_ASN1_OBJECT(NULL, &(const unsigned char *){params}, (long)len);
-    int nid = oid == NULL ? NID_undef : OBJ_obj2nid(oid);
+    const struct attrs *list = object;
+    const Kmw__Attr *attr = km_attr_find(list->attrs, list->n, type);
 
-    ASN1_OBJECT_free(oid);
-    return nid;
-}
-
-size_t km_local_curve_len(const uint8_t *params, size_t len)
-{
-    int nid = curve_of(params, len);
-
-    for (size_t i = 0; i < N_CURVES; i++)
-        if (curves[i].nid == nid)
-            return curves[i].len;
-    return 0;
-}
-
-static EVP_PKEY *from_params(const char *type, OSSL_PARAM_BLD *builder)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, type, NULL);
-    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
-    EVP_PKEY *key = NULL;
-
-    if (ctx == NULL || params == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
-        key = NULL;
-    OSSL_PARAM_free(params);
-    EVP_PKEY_CTX_free(ctx);
-    return key;
-}
-
-static EVP_PKEY *rsa_key(const Kmw__Attr *modulus, const Kmw__Attr *exponent)
-{
-    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    BIGNUM *n = NULL, *e = NULL;
-    EVP_PKEY *key = NULL;
-
-    if (builder == NULL || modulus->value.len > 2048 || exponent->value.len > 2048)
-        goto out;
-    n = BN_bin2bn(modulus->value.data, (int)modulus->value.len, NULL);
-    e = BN_bin2bn(exponent->value.data, (int)exponent->value.len, NULL);
-    if (n != NULL && e != NULL && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) &&
-        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e))
-        key = from_params("RSA", builder);
-out:
-    BN_free(n);
-    BN_free(e);
-    OSSL_PARAM_BLD_free(builder);
-    return key;
-}
-
-/* CKA_EC_POINT is a DER OCTET STRING; the bare point is taken too, since programs pass it. */
-static EVP_PKEY *ec_key(const Kmw__Attr *params, const Kmw__Attr *point)
-{
-    size_t len = km_local_curve_len(params->value.data, params->value.len);
-    ASN1_OCTET_STRING *octets = NULL;
-    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    const uint8_t *data = point->value.data;
-    size_t data_len = point->value.len;
-    EVP_PKEY *key = NULL;
-
-    if (builder == NULL || len == 0)
-        goto out;
-    if (data_len != 2 * len + 1) {
-        octets = d2i_ASN1_OCTET_STRING(NULL, &(const unsigned char *){data}, (long)data_len);
-        if (octets == NULL)
-            goto out;
-        data = ASN1_STRING_get0_data(octets);
-        data_len = (size_t)ASN1_STRING_length(octets);
-    }
-    if (OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME,
-                                        OBJ_nid2sn(curve_of(params->value.data, params->value.len)), 0) &&
-        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, data, data_len))
-        key = from_params("EC", builder);
-out:
-    ASN1_OCTET_STRING_free(octets);
-    OSSL_PARAM_BLD_free(builder);
-    return key;
+    return attr != NULL ? &attr->value : NULL;
 }
 
 CK_RV km_local_public_key_of(Kmw__Attr *const *attrs, size_t n, EVP_PKEY **ret)
 {
+    const struct attrs list = {attrs, n};
     CK_KEY_TYPE type = km_attr_ulong(attrs, n, CKA_KEY_TYPE, KM_KEY_TYPE_ANY);
-    bool is_rsa = type == CKK_RSA;
-    const Kmw__Attr *a = km_attr_find(attrs, n, is_rsa ? CKA_MODULUS : CKA_EC_PARAMS);
-    const Kmw__Attr *b = km_attr_find(attrs, n, is_rsa ? CKA_PUBLIC_EXPONENT : CKA_EC_POINT);
 
-    KM_REQUIRE(is_rsa || type == CKK_EC, CKR_ATTRIBUTE_VALUE_INVALID);
-    KM_REQUIRE(a != NULL && b != NULL, CKR_ATTRIBUTE_VALUE_INVALID);
-    *ret = is_rsa ? rsa_key(a, b) : ec_key(a, b);
-    ERR_clear_error();
-    return *ret != NULL ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
+    return km_pubkey_build(libctx, type, &(struct km_attr_source){get_attr, &list}, ret);
+}
+
+size_t km_local_block_len(const struct km_view *view)
+{
+    const struct attrs list = {view->object->attrs, view->object->n_attrs};
+
+    return km_pubkey_block_len(view->key_type, &(struct km_attr_source){get_attr, &list});
+}
+
+CK_RV km_local_check_param(const struct km_view *view, const Kmw__Mechanism *param)
+{
+    const struct attrs list = {view->object->attrs, view->object->n_attrs};
+    const struct km_domain *domain = km_domain_of(view->key_type, &(struct km_attr_source){get_attr, &list});
+
+    return domain != NULL ? km_signature_check_param(domain, param) : CKR_KEY_TYPE_INCONSISTENT;
 }
 
 CK_RV km_local_public_key(const struct km_view *view, EVP_PKEY **ret)
@@ -219,10 +153,10 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const struct km_operation *op)
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
                EVP_PKEY_CTX_set_rsa_oaep_md(ctx, find_md(km_mech_md(param->hash, NULL))) == 1 &&
                EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, find_md(km_mech_mgf_md(param->mgf, NULL))) == 1;
-    case KM_MS_ECDSA:
-        return true;
-    default:
+    case KM_MS_RAW:
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1;
+    default: /* ECDSA */
+        return true;
     }
 }
 
@@ -248,9 +182,31 @@ static CK_RV check_verify_lens(const struct km_operation *op, size_t len, size_t
 {
     size_t hash_len = 0;
 
-    KM_REQUIRE(signature_len == km_operation_block_len(op), CKR_SIGNATURE_LEN_RANGE);
+    size_t block_len = km_operation_block_len(op);
+
+    if (op->mech->scheme == KM_MS_ECDSA) /* PKCS#11 v3.2 6.3.1: r and s may be without their leading zeros */
+        KM_REQUIRE(signature_len > 0 && signature_len % 2 == 0 && signature_len <= block_len, CKR_SIGNATURE_LEN_RANGE);
+    else
+        KM_REQUIRE(signature_len == block_len, CKR_SIGNATURE_LEN_RANGE);
+    if (op->mech->scheme == KM_MS_RAW)
+        KM_REQUIRE(len <= block_len, CKR_DATA_LEN_RANGE);
     if (op->mech->scheme == KM_MS_PSS)
         KM_REQUIRE(km_mech_md(op->param->hash, &hash_len) != NULL && len == hash_len, CKR_DATA_LEN_RANGE);
+    return CKR_OK;
+}
+
+/* For CKM_RSA_X_509: the number as long as the modulus, malloc'ed. NULL for others, whose data is what it is. */
+static CK_RV stretch(const struct km_operation *op, const uint8_t *data, size_t len, uint8_t **ret)
+{
+    size_t block_len = km_operation_block_len(op);
+
+    if (op->mech->scheme != KM_MS_RAW)
+        return CKR_OK;
+    KM_REQUIRE(len <= block_len, CKR_DATA_LEN_RANGE);
+    *ret = calloc(1, block_len + 1);
+    KM_REQUIRE(*ret != NULL, CKR_HOST_MEMORY);
+    if (len > 0)
+        memcpy(*ret + block_len - len, data, len);
     return CKR_OK;
 }
 
@@ -259,15 +215,25 @@ CK_RV km_local_verify(const struct km_operation *op, const uint8_t *data, size_t
 {
     EVP_PKEY_CTX *ctx = NULL;
     unsigned char *der = NULL;
+    uint8_t *number = NULL;
     int der_len = 0, good = -1;
 
     KM_TRY(check_verify_lens(op, len, signature_len));
+    if (op->mech->scheme == KM_MS_MESSAGE)
+        return km_signature_check(libctx, op->public_key, km_domain_of_pkey(op->public_key), op->mech, op->param, data,
+                                  len, signature, signature_len);
+    KM_TRY(stretch(op, data, len, &number));
+    if (number != NULL) {
+        data = number;
+        len = km_operation_block_len(op);
+    }
     if (op->mech->scheme == KM_MS_ECDSA)
         der_len = ecdsa_to_der(signature, signature_len, &der);
     ctx = EVP_PKEY_CTX_new_from_pkey(libctx, op->public_key, NULL);
     if (ctx != NULL && der_len >= 0 && EVP_PKEY_verify_init(ctx) == 1 && set_padding(ctx, op))
         good = EVP_PKEY_verify(ctx, der != NULL ? der : signature, der != NULL ? (size_t)der_len : signature_len,
                                data != NULL ? data : (const uint8_t *)"", len);
+    free(number);
     OPENSSL_free(der);
     EVP_PKEY_CTX_free(ctx);
     ERR_clear_error();
@@ -278,11 +244,18 @@ CK_RV km_local_encrypt(const struct km_operation *op, const uint8_t *data, size_
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, op->public_key, NULL);
     size_t out_len = km_operation_block_len(op);
-    uint8_t *out = malloc(out_len + 1), *label = NULL;
+    uint8_t *out = malloc(out_len + 1), *label = NULL, *number = NULL;
     CK_RV rv = CKR_HOST_MEMORY;
 
     if (ctx == NULL || out == NULL)
         goto out;
+    rv = stretch(op, data, len, &number);
+    if (rv != CKR_OK)
+        goto out;
+    if (number != NULL) {
+        data = number;
+        len = out_len;
+    }
     rv = CKR_FUNCTION_FAILED;
     if (EVP_PKEY_encrypt_init(ctx) != 1 || !set_padding(ctx, op))
         goto out;
@@ -292,11 +265,14 @@ CK_RV km_local_encrypt(const struct km_operation *op, const uint8_t *data, size_
             goto out;
         label = NULL; /* the context's now */
     }
-    rv = CKR_DATA_LEN_RANGE;
+    rv = number != NULL ? CKR_DATA_INVALID /* not less than the modulus */ : CKR_DATA_LEN_RANGE;
     if (EVP_PKEY_encrypt(ctx, out, &out_len, data != NULL ? data : (const uint8_t *)"", len) != 1)
         goto out;
     rv = km_buffer_add(ret, out, out_len, SIZE_MAX);
 out:
+    if (number != NULL)
+        km_wipe(number, km_operation_block_len(op));
+    free(number);
     OPENSSL_free(label);
     free(out);
     EVP_PKEY_CTX_free(ctx);

@@ -25,10 +25,14 @@ CK_RV km_local_hash(const char *md, const uint8_t *data, size_t len, uint8_t *re
 /* Bytes of the hash of that name. */
 size_t km_local_digest_len(const char *md);
 
-/* Bytes of a coordinate on the curve that CKA_EC_PARAMS names; 0: not one that keymoot knows. */
-size_t km_local_curve_len(const uint8_t *params, size_t len);
+/* Bytes of a signature or of an RSA block by the attributes of a key; 0: they do not tell. */
+size_t km_local_block_len(const struct km_view *view);
 
-/* The public key in attributes of class CKO_PUBLIC_KEY. CKR_ATTRIBUTE_VALUE_INVALID when they are none. */
+/* Whether a key signs with such a parameter (common/signature.h): CKR_MECHANISM_PARAM_INVALID. */
+CK_RV km_local_check_param(const struct km_view *view, const Kmw__Mechanism *param);
+
+/* The public key in attributes of class CKO_PUBLIC_KEY: CKR_KEY_TYPE_INCONSISTENT when they are none, and what is wrong
+ * with them by km_pubkey_build. */
 CK_RV km_local_public_key(const struct km_view *view, EVP_PKEY **ret);
 CK_RV km_local_public_key_of(Kmw__Attr *const *attrs, size_t n, EVP_PKEY **ret);
 

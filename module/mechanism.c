@@ -5,6 +5,7 @@
  */
 #include "operation.h"
 
+#include "../common/signature.h"
 #include "guard.h"
 #include "local.h"
 
@@ -152,6 +153,18 @@ static CK_RV read_iv(const struct km_mech *mech, const void *iv, Kmw__Mechanism 
     return copy_bytes(&param->iv, iv, len) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
+static CK_RV read_eddsa(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    const CK_EDDSA_PARAMS *eddsa = p;
+
+    (void)mech;
+    KM_REQUIRE(eddsa->phFlag == CK_FALSE || eddsa->phFlag == CK_TRUE, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(eddsa->ulContextDataLen <= KM_CONTEXT_MAX, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(eddsa->pContextData != NULL || eddsa->ulContextDataLen == 0, CKR_MECHANISM_PARAM_INVALID);
+    param->is_prehashed = eddsa->phFlag;
+    return copy_bytes(&param->context, eddsa->pContextData, eddsa->ulContextDataLen) ? CKR_OK : CKR_HOST_MEMORY;
+}
+
 /* The parameter's size and its reader; a kind without a reader takes none. */
 static const struct reader {
     size_t len;
@@ -170,6 +183,7 @@ static const struct reader {
     [KM_MP_GCM] = {sizeof(CK_GCM_PARAMS), read_gcm},
     [KM_MP_PSS] = {sizeof(CK_RSA_PKCS_PSS_PARAMS), read_pss},
     [KM_MP_OAEP] = {sizeof(CK_RSA_PKCS_OAEP_PARAMS), read_oaep},
+    [KM_MP_EDDSA] = {sizeof(CK_EDDSA_PARAMS), read_eddsa, .is_optional = true},
 };
 
 static CK_RV read_param(const struct km_mech *mech, const CK_MECHANISM *mechanism, Kmw__Mechanism *param)

@@ -6,6 +6,7 @@
 #include "operation.h"
 
 #include "../common/attr.h"
+#include "../common/domain.h"
 #include "guard.h"
 #include "local.h"
 #include "remote.h"
@@ -127,7 +128,7 @@ static CK_RV check_key(const struct kind *kind, const struct km_mech *mech, cons
 {
     Kmw__Attr **attrs = key->object->attrs;
     size_t n = key->object->n_attrs;
-    bool is_pair = mech->key_type == CKK_RSA || mech->key_type == CKK_EC;
+    bool is_pair = km_key_type_is_pair(mech->key_type);
 
     KM_REQUIRE(key->class == CKO_PUBLIC_KEY || key->class == CKO_PRIVATE_KEY || key->class == CKO_SECRET_KEY,
                CKR_KEY_HANDLE_INVALID);
@@ -156,6 +157,8 @@ static CK_RV prepare(struct km_session *session, struct km_operation *op, const 
     op->needs_pin = km_attr_bool(op->key->object->attrs, op->key->object->n_attrs, CKA_ALWAYS_AUTHENTICATE, false);
     if (is_local)
         KM_TRY(km_local_public_key(op->key, &op->public_key));
+    if (op->mech->scheme == KM_MS_MESSAGE)
+        KM_TRY(km_local_check_param(op->key, op->param));
     if ((op->kind == KM_OP_SIGN || op->kind == KM_OP_VERIFY) && op->mech->md != NULL && op->mech->scheme != KM_MS_HMAC)
         KM_TRY(km_local_digest(op->mech->md, &op->digest));
     return CKR_OK;
@@ -179,33 +182,15 @@ CK_RV km_operation_begin(struct km_session *session, enum km_operation_kind kind
 
 /* --- messages --- */
 
-static size_t curve_len(const struct km_view *key)
-{
-    const Kmw__Attr *params = km_attr_find(key->object->attrs, key->object->n_attrs, CKA_EC_PARAMS);
-
-    return params == NULL ? 0 : km_local_curve_len(params->value.data, params->value.len);
-}
-
 size_t km_operation_block_len(const struct km_operation *op)
 {
-    const Kmw__Attr *modulus;
-    size_t len = 0;
-
-    switch (op->mech->key_type) {
-    case CKK_EC:
-        return 2 * curve_len(op->key);
-    case CKK_RSA:
-        modulus = km_attr_find(op->key->object->attrs, op->key->object->n_attrs, CKA_MODULUS);
-        while (modulus != NULL && len < modulus->value.len && modulus->value.data[len] == 0)
-            len++;
-        return modulus == NULL ? 0 : modulus->value.len - len;
-    default: /* a MAC */
-        if (op->mech->param == KM_MP_MAC_LEN)
-            return op->param->mac_len;
-        if (op->mech->scheme == KM_MS_GMAC)
-            return op->param->tag_bits / 8;
-        return op->mech->md != NULL ? km_local_digest_len(op->mech->md) : 16;
-    }
+    if (km_key_type_is_pair(op->mech->key_type))
+        return km_local_block_len(op->key);
+    if (op->mech->param == KM_MP_MAC_LEN)
+        return op->param->mac_len;
+    if (op->mech->scheme == KM_MS_GMAC)
+        return op->param->tag_bits / 8;
+    return op->mech->md != NULL ? km_local_digest_len(op->mech->md) : 16;
 }
 
 CK_RV km_message_add(struct km_operation *op, const uint8_t *data, size_t len)

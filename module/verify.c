@@ -22,10 +22,10 @@ static CK_RV finish(struct km_session *session, struct km_operation *op, const C
     Kmw__Reply *reply = NULL;
 
     KM_REQUIRE(signature != NULL, signature_len == 0 ? CKR_SIGNATURE_LEN_RANGE : CKR_ARGUMENTS_BAD);
-    KM_REQUIRE(signature_len == km_operation_block_len(op), CKR_SIGNATURE_LEN_RANGE);
     KM_TRY(km_message_finish(op, hash, &data, &len));
     if (op->public_key != NULL)
         return km_local_verify(op, data, len, signature, signature_len);
+    KM_REQUIRE(signature_len == km_operation_block_len(op), CKR_SIGNATURE_LEN_RANGE);
     KM_TRY(
         km_remote_use(session, op, data, len, op->digest != NULL, false /* part */, signature, signature_len, &reply));
     km_reply_free(reply);

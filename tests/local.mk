@@ -6,6 +6,7 @@ unit_programs =
 # --- tables, server/hsm, server/service/template: keys and what is said about them
 if HAVE_CMOCKA
 unit_programs += tests/unit/test_attr tests/unit/test_mech tests/unit/test_template tests/unit/test_builtin \
+	tests/unit/test_builtin_ec tests/unit/test_builtin_rsa tests/unit/test_builtin_secret \
 	tests/unit/test_keycache tests/unit/test_master_key
 endif
 tests_unit_test_attr_SOURCES = tests/unit/test_attr.c tests/unit/unit.h
@@ -14,8 +15,15 @@ tests_unit_test_mech_SOURCES = tests/unit/test_mech.c tests/unit/unit.h
 tests_unit_test_mech_LDADD = $(unit_libs)
 tests_unit_test_template_SOURCES = tests/unit/test_template.c tests/unit/tmpl.h
 tests_unit_test_template_LDADD = $(unit_libs)
-tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c tests/unit/tmpl.h
+builtin_kit = tests/unit/builtin_kit.c tests/unit/builtin_kit.h tests/unit/tmpl.h
+tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c $(builtin_kit)
 tests_unit_test_builtin_LDADD = $(unit_libs)
+tests_unit_test_builtin_ec_SOURCES = tests/unit/test_builtin_ec.c $(builtin_kit)
+tests_unit_test_builtin_ec_LDADD = $(unit_libs)
+tests_unit_test_builtin_rsa_SOURCES = tests/unit/test_builtin_rsa.c $(builtin_kit)
+tests_unit_test_builtin_rsa_LDADD = $(unit_libs)
+tests_unit_test_builtin_secret_SOURCES = tests/unit/test_builtin_secret.c $(builtin_kit)
+tests_unit_test_builtin_secret_LDADD = $(unit_libs)
 tests_unit_test_keycache_SOURCES = tests/unit/test_keycache.c tests/unit/unit.h
 tests_unit_test_keycache_LDADD = $(unit_libs)
 tests_unit_test_master_key_SOURCES = tests/unit/test_master_key.c tests/unit/unit.h
@@ -168,7 +176,8 @@ TESTS += $(unit_programs)
 loop_kit = tests/loop/loop.c tests/loop/loop.h
 loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_fork tests/loop/test_module_outage
+check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_pair \
+	tests/loop/test_module_fork tests/loop/test_module_outage
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
@@ -181,6 +190,8 @@ tests_loop_test_module_cipher_SOURCES = tests/loop/test_module_cipher.c $(loop_k
 tests_loop_test_module_cipher_LDADD = $(loop_libs)
 tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
 tests_loop_test_module_use_LDADD = $(loop_libs)
+tests_loop_test_module_pair_SOURCES = tests/loop/test_module_pair.c $(loop_kit)
+tests_loop_test_module_pair_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
 tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)

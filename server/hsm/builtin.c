@@ -128,7 +128,8 @@ static enum km_err load_public(const Kml__Head *head, struct km_loaded **ret)
         return KM_ERR_NOMEM;
     }
     key->pkey = pkey;
-    key->len = head->key_type == CKK_RSA ? (size_t)EVP_PKEY_get_size(pkey) : km_curve_of_pkey(pkey)->len;
+    key->domain = km_head_domain(head);
+    key->len = key->domain != NULL ? key->domain->secret_len : (size_t)EVP_PKEY_get_size(pkey);
     *ret = key;
     return KM_OK;
 }
@@ -236,7 +237,10 @@ static km_use_fn *use_fn(const struct km_mech *mech, Kmw__Use__Operation operati
     case KM_MS_PKCS1:
     case KM_MS_PSS:
     case KM_MS_OAEP:
+    case KM_MS_RAW:
         return km_rsa_use;
+    case KM_MS_MESSAGE:
+        return km_message_use;
     case KM_MS_ECDSA:
         return km_ec_use;
     default:
@@ -430,11 +434,13 @@ enum km_err km_builtin_open(struct km_secret *master_key, struct km_backend **re
     return KM_OK;
 }
 
-/* P-256 has assembly of its own in OpenSSL; the other curves take longer than RSA-2048. */
+/* P-256 and Ed25519 have fast code of their own in OpenSSL; other curves take longer than RSA-2048. */
 bool km_mech_is_slow(const struct km_mech *mech, const Kml__Head *head, Kmw__Use__Operation operation, size_t data_len)
 {
     bool is_private = operation == KMW__USE__OPERATION__SIGN || operation == KMW__USE__OPERATION__DECRYPT;
-    const struct km_curve *curve = mech->key_type == CKK_EC ? km_curve_of(head) : NULL;
+    const struct km_domain *domain = km_key_type_is_pair(mech->key_type) ? km_head_domain(head) : NULL;
 
-    return data_len > SLOW_LEN || (is_private && mech->key_type == CKK_RSA) || (curve != NULL && curve->bits > 256);
+    if (data_len > SLOW_LEN || (is_private && mech->key_type == CKK_RSA))
+        return true;
+    return domain != NULL && strcmp(domain->name, "prime256v1") != 0 && strcmp(domain->name, "ED25519") != 0;
 }

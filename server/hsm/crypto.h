@@ -6,6 +6,7 @@
 #ifndef KM_HSM_CRYPTO_H
 #define KM_HSM_CRYPTO_H
 
+#include "../../common/domain.h"
 #include "../../common/mech.h"
 #include "../../common/secret.h"
 #include "../../common/wire.pb-c.h"
@@ -53,9 +54,10 @@ int km_crypto_md(const char *md);
 struct km_loaded {
     CK_OBJECT_CLASS class;
     CK_KEY_TYPE key_type;
-    EVP_PKEY *pkey;       /* RSA, EC */
-    struct km_secret raw; /* secret keys */
-    size_t len;           /* RSA: bytes of the modulus; EC: of the order; secret keys: of the value */
+    EVP_PKEY *pkey;                 /* public and private keys */
+    const struct km_domain *domain; /* of these, but RSA */
+    struct km_secret raw;           /* secret keys */
+    size_t len;                     /* RSA: bytes of the modulus; others: of the secret value */
 
     pthread_mutex_t lock; /* of `idle` */
     struct {
@@ -87,7 +89,7 @@ CK_RV km_crypto_message(const struct km_crypto *crypto, const struct km_mech *me
 /* One operation. The result is malloc'ed; VERIFY has none. Errors: the CKR_ of C_Sign, C_Verify, C_Encrypt and C_Decrypt. */
 typedef CK_RV km_use_fn(const struct km_crypto *crypto, struct km_loaded *key, const struct km_mech *mech,
                         const Kmw__Use *use, uint8_t **ret, size_t *ret_len);
-km_use_fn km_rsa_use, km_ec_use;
+km_use_fn km_rsa_use, km_ec_use, km_message_use;
 /* Secret keys: every ENCRYPT and DECRYPT, every SIGN and VERIFY. */
 km_use_fn km_cipher_use, km_mac_use;
 /* The GMAC of `use`. Errors: CKR_MECHANISM_PARAM_INVALID, ... */
@@ -100,10 +102,12 @@ CK_RV km_key_generate(const struct km_crypto *crypto, const struct km_mech *mech
                       struct km_secret *ret_secret);
 CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *const *secrets, size_t n,
                     struct km_secret *ret_secret);
-/* Builds an RSA or EC key from secret attributes and the head. Errors: CKR_TEMPLATE_INCOMPLETE, CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE,
- * CKR_CURVE_NOT_SUPPORTED, CKR_FUNCTION_FAILED. */
-CK_RV km_rsa_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret);
-CK_RV km_ec_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret);
+/* Builds a private key from secret attributes and the head. Errors: CKR_TEMPLATE_INCOMPLETE,
+ * CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE, CKR_CURVE_NOT_SUPPORTED, CKR_DOMAIN_PARAMS_INVALID,
+ * CKR_FUNCTION_FAILED. */
+CK_RV km_pair_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret);
+/* The CKK_EC key with the private value `d`; NULL when `d` is not in 1 .. order-1. */
+EVP_PKEY *km_ec_from_scalar(const struct km_domain *domain, const BIGNUM *d);
 /* Completes a secret key's head: CKA_VALUE_LEN, CKA_CHECK_VALUE. Errors: CKR_ATTRIBUTE_VALUE_INVALID (they are there and disagree), ... */
 CK_RV km_secret_describe(const struct km_crypto *crypto, const struct km_secret *value, Kml__Head *head);
 /* What goes into the seal: a packed kmw.Template of the secret attributes. Errors: CKR_DEVICE_MEMORY, CKR_FUNCTION_FAILED. */

@@ -62,11 +62,11 @@ static CK_RV verify(struct km_loaded *key, const uint8_t *data, size_t len, cons
     int der_len = 0;
     CK_RV rv = CKR_FUNCTION_FAILED;
 
-    if (signature->len != 2 * key->len)
+    if (signature->len == 0 || signature->len % 2 != 0 || signature->len > 2 * key->len) /* PKCS#11 v3.2 6.3.1 */
         return CKR_SIGNATURE_LEN_RANGE;
     sig = ECDSA_SIG_new();
-    r = BN_bin2bn(signature->data, (int)key->len, NULL);
-    s = BN_bin2bn(signature->data + key->len, (int)key->len, NULL);
+    r = BN_bin2bn(signature->data, (int)(signature->len / 2), NULL);
+    s = BN_bin2bn(signature->data + signature->len / 2, (int)(signature->len / 2), NULL);
     if (sig == NULL || r == NULL || s == NULL || ECDSA_SIG_set0(sig, r, s) != 1)
         goto out;
     r = s = NULL;

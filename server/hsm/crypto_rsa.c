@@ -13,20 +13,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INFO_MAX (19 + 64)
+#define INFO_MAX 1024 /* bytes of the longest modulus; longer than any DigestInfo */
 #define PKCS1_OVERHEAD 11
 #define LABEL_MAX 65536
 
 /* The DigestInfo of a hash (RFC 8017 9.2, note 1) but for the hash itself; returns its length. */
 static size_t put_digest_info(const struct km_hash *hash, uint8_t info[INFO_MAX])
 {
-    static const uint8_t sha1[] = {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14};
-    const uint8_t nist[] = {0x30, (uint8_t)(17 + hash->len), 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash->oid, 0x05, 0x00, 0x04, (uint8_t)hash->len};
+    static const uint8_t sha1[] = {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e,
+                                   0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14};
+    uint8_t nist[] = {0x30, 0, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0, 0x05, 0, 0x04, 0};
 
     if (hash->oid == 0) {
         memcpy(info, sha1, sizeof(sha1));
         return sizeof(sha1);
     }
+    nist[1] = (uint8_t)(17 + hash->len);
+    nist[14] = hash->oid;
+    nist[18] = (uint8_t)hash->len;
     memcpy(info, nist, sizeof(nist));
     return sizeof(nist);
 }
@@ -59,7 +63,7 @@ static CK_RV read_setup(const struct km_loaded *key, const struct km_mech *mech,
     size_t digest_len = 0;
 
     *s = (struct setup){.op = use->operation, .scheme = mech->scheme};
-    if (mech->scheme == KM_MS_PKCS1)
+    if (mech->scheme == KM_MS_PKCS1 || mech->scheme == KM_MS_RAW)
         return CKR_OK;
     s->hash = km_crypto_hash(m->hash);
     s->mgf = mgf_hash(m->mgf);
@@ -101,6 +105,8 @@ static bool set_up(const struct km_crypto *crypto, EVP_PKEY_CTX *ctx, const stru
     switch (s->scheme) {
     case KM_MS_PKCS1:
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1;
+    case KM_MS_RAW:
+        return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1;
     case KM_MS_PSS:
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
                EVP_PKEY_CTX_set_signature_md(ctx, crypto->md[s->hash]) == 1 &&
@@ -142,6 +148,24 @@ static CK_RV set_label(EVP_PKEY_CTX *ctx, const ProtobufCBinaryData *label)
     return CKR_FUNCTION_FAILED;
 }
 
+/* A number as long as the modulus, zeros in front (PKCS#11 v3.2 6.1.8). */
+static CK_RV stretch(const struct km_loaded *key, const uint8_t *data, size_t len, uint8_t number[INFO_MAX])
+{
+    if (len > key->len || key->len > INFO_MAX)
+        return CKR_DATA_LEN_RANGE;
+    memset(number, 0, key->len - len);
+    if (len > 0)
+        memcpy(number + key->len - len, data, len);
+    return CKR_OK;
+}
+
+/* The first error is the cause; the queue was empty before. */
+static bool was_too_large(void)
+{
+    return ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_RSA &&
+           ERR_GET_REASON(ERR_peek_error()) == RSA_R_DATA_TOO_LARGE_FOR_MODULUS;
+}
+
 /* What RSASSA signs: for v1.5 with a hash, the DigestInfo. */
 static CK_RV signed_message(const struct km_crypto *crypto, const struct km_loaded *key, const struct km_mech *mech,
                             const Kmw__Use *use, const struct setup *s, uint8_t info[INFO_MAX], const uint8_t **ret,
@@ -159,6 +183,12 @@ static CK_RV signed_message(const struct km_crypto *crypto, const struct km_load
         *ret = info;
         *ret_len += len;
         return CKR_OK;
+    }
+    if (s->scheme == KM_MS_RAW) {
+        rv = stretch(key, *ret, *ret_len, info);
+        *ret = info;
+        *ret_len = key->len;
+        return rv;
     }
     if (s->scheme == KM_MS_PKCS1)
         return *ret_len <= key->len - PKCS1_OVERHEAD ? CKR_OK : CKR_DATA_LEN_RANGE;
@@ -189,7 +219,7 @@ static CK_RV sign(const struct km_crypto *crypto, struct km_loaded *key, const s
     if (out == NULL || ctx == NULL || EVP_PKEY_sign(ctx, out, &out_len, data != NULL ? data : nothing, len) != 1) {
         EVP_PKEY_CTX_free(ctx);
         free(out);
-        return CKR_FUNCTION_FAILED;
+        return was_too_large() ? CKR_DATA_INVALID : CKR_FUNCTION_FAILED;
     }
     km_loaded_give_ctx(key, kind_of(s), ctx);
     *ret = out;
@@ -222,7 +252,9 @@ static CK_RV verify(const struct km_crypto *crypto, struct km_loaded *key, const
 
 static size_t text_max(const struct km_loaded *key, const struct setup *s)
 {
-    size_t overhead = s->scheme == KM_MS_OAEP ? 2 * km_hashes[s->hash].len + 2 : PKCS1_OVERHEAD;
+    size_t overhead = s->scheme == KM_MS_RAW    ? 0
+                      : s->scheme == KM_MS_OAEP ? 2 * km_hashes[s->hash].len + 2
+                                                : PKCS1_OVERHEAD;
 
     return key->len > overhead ? key->len - overhead : 0;
 }
@@ -233,6 +265,8 @@ static CK_RV crypt(const struct km_crypto *crypto, struct km_loaded *key, const 
     static const uint8_t nothing[1];
     const ProtobufCBinaryData *data = &use->data, *label = &use->mechanism->label;
     const uint8_t *in = data->data != NULL ? data->data : nothing;
+    uint8_t number[INFO_MAX];
+    size_t in_len = data->len;
     bool is_encrypt = s->op == KMW__USE__OPERATION__ENCRYPT, has_label = s->scheme == KM_MS_OAEP && label->len > 0;
     size_t out_len = key->len;
     uint8_t *out = NULL;
@@ -244,6 +278,13 @@ static CK_RV crypt(const struct km_crypto *crypto, struct km_loaded *key, const 
         return CKR_DATA_LEN_RANGE;
     if (!is_encrypt && data->len != key->len)
         return CKR_ENCRYPTED_DATA_LEN_RANGE;
+    if (is_encrypt && s->scheme == KM_MS_RAW) {
+        rv = stretch(key, in, in_len, number);
+        if (rv != CKR_OK)
+            return rv;
+        in = number;
+        in_len = key->len;
+    }
     out = malloc(key->len);
     ctx = get_ctx(crypto, key, s);
     rv = out != NULL && ctx != NULL ? CKR_OK : CKR_FUNCTION_FAILED;
@@ -252,17 +293,19 @@ static CK_RV crypt(const struct km_crypto *crypto, struct km_loaded *key, const 
     if (rv != CKR_OK)
         goto out;
     if (is_encrypt)
-        is_done = EVP_PKEY_encrypt(ctx, out, &out_len, in, data->len);
+        is_done = EVP_PKEY_encrypt(ctx, out, &out_len, in, in_len);
     else
-        is_done = EVP_PKEY_decrypt(ctx, out, &out_len, in, data->len);
+        is_done = EVP_PKEY_decrypt(ctx, out, &out_len, in, in_len);
     if (is_done != 1) {
-        rv = is_encrypt ? CKR_FUNCTION_FAILED : CKR_ENCRYPTED_DATA_INVALID;
+        rv = is_encrypt ? was_too_large() ? CKR_DATA_INVALID : CKR_FUNCTION_FAILED : CKR_ENCRYPTED_DATA_INVALID;
         goto out;
     }
     *ret = out;
     *ret_len = out_len;
     out = NULL;
 out:
+    if (in == number)
+        km_wipe(number, sizeof(number));
     if (out != NULL)
         km_wipe(out, key->len);
     free(out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * RSA and EC keys from the attributes that a program brings. Nothing is believed: primes that are not given are found
+ * Keys of key pairs from the attributes that a program brings. Nothing is believed: primes that are not given are found
  * from n, e and d; CRT exponents are computed and not taken, since a wrong one leaks the key with its first signature;
  * the whole is checked.
  */
@@ -20,6 +20,7 @@
 #define BITS_MAX 4096
 #define EXPONENT_BITS_MAX 64
 #define WITNESSES_MAX 100
+#define POINT_LEN_MAX (1 + 2 * 66)
 
 struct rsa_numbers {
     BIGNUM *n, *e, *d, *p, *q, *dp, *dq, *qinv;
@@ -37,21 +38,26 @@ static void numbers_free(struct rsa_numbers *r)
     BN_clear_free(r->qinv);
 }
 
+/* Empty ones count as not given. */
+static const ProtobufCBinaryData *secret_of(Kml__Attr *const *secrets, size_t n, CK_ATTRIBUTE_TYPE type)
+{
+    for (size_t i = 0; i < n; i++)
+        if (secrets[i]->type == type && secrets[i]->value.len > 0)
+            return &secrets[i]->value;
+    return NULL;
+}
+
 static BIGNUM *secret_number(Kml__Attr *const *secrets, size_t n, CK_ATTRIBUTE_TYPE type)
 {
-    for (size_t i = 0; i < n; i++) {
-        BIGNUM *number;
-        if (secrets[i]->type != type || secrets[i]->value.len == 0)
-            continue;
-        number = BN_secure_new();
-        if (number == NULL || BN_bin2bn(secrets[i]->value.data, (int)secrets[i]->value.len, number) == NULL) {
-            BN_clear_free(number);
-            return NULL;
-        }
-        BN_set_flags(number, BN_FLG_CONSTTIME);
-        return number;
+    const ProtobufCBinaryData *value = secret_of(secrets, n, type);
+    BIGNUM *number = value != NULL ? BN_secure_new() : NULL;
+
+    if (number == NULL || BN_bin2bn(value->data, (int)value->len, number) == NULL) {
+        BN_clear_free(number);
+        return NULL;
     }
-    return NULL;
+    BN_set_flags(number, BN_FLG_CONSTTIME);
+    return number;
 }
 
 static BIGNUM *public_number(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)
@@ -145,7 +151,7 @@ static EVP_PKEY *rsa_from(const struct rsa_numbers *r)
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT1, r->dp) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_EXPONENT2, r->dq) &&
         OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_COEFFICIENT1, r->qinv))
-        pkey = km_pkey_from("RSA", EVP_PKEY_KEYPAIR, bld);
+        pkey = km_pkey_from(NULL, "RSA", EVP_PKEY_KEYPAIR, bld);
     OSSL_PARAM_BLD_free(bld);
     return pkey;
 }
@@ -160,7 +166,7 @@ static bool is_sound(EVP_PKEY *pkey)
     return is_good;
 }
 
-CK_RV km_rsa_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+static CK_RV build_rsa(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
 {
     struct rsa_numbers r = {0};
     BN_CTX *ctx = BN_CTX_secure_new();
@@ -206,48 +212,83 @@ out:
     return rv;
 }
 
+/* --- keys over domain parameters -----------------------------------------------------------------------------------
+ */
+
 /* The point of a scalar; NULL when the scalar is not in 1 .. order-1. */
-static bool point_of(const struct km_curve *curve, const BIGNUM *d, uint8_t point[1 + 2 * 66])
+static bool point_of(const struct km_domain *domain, const BIGNUM *d, uint8_t point[POINT_LEN_MAX])
 {
-    EC_GROUP *group = EC_GROUP_new_by_curve_name(curve->nid);
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(OBJ_sn2nid(domain->name));
     EC_POINT *q = group != NULL ? EC_POINT_new(group) : NULL;
-    bool is_done = q != NULL && !BN_is_zero(d) && BN_cmp(d, EC_GROUP_get0_order(group)) < 0 &&
-                   EC_POINT_mul(group, q, d, NULL, NULL, NULL) == 1 &&
-                   EC_POINT_point2oct(group, q, POINT_CONVERSION_UNCOMPRESSED, point, 1 + 2 * curve->len, NULL) ==
-                       1 + 2 * curve->len;
+    bool is_done =
+        q != NULL && !BN_is_zero(d) && BN_cmp(d, EC_GROUP_get0_order(group)) < 0 &&
+        EC_POINT_mul(group, q, d, NULL, NULL, NULL) == 1 &&
+        EC_POINT_point2oct(group, q, POINT_CONVERSION_UNCOMPRESSED, point, POINT_LEN_MAX, NULL) == domain->public_len;
 
     EC_POINT_free(q);
     EC_GROUP_free(group);
     return is_done;
 }
 
-CK_RV km_ec_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+EVP_PKEY *km_ec_from_scalar(const struct km_domain *domain, const BIGNUM *d)
 {
-    const struct km_curve *curve = km_curve_of(head);
-    BIGNUM *d = secret_number(secrets, n, CKA_VALUE);
     OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
     EVP_PKEY *pkey = NULL;
-    uint8_t point[1 + 2 * 66];
-    CK_RV rv = CKR_ATTRIBUTE_VALUE_INVALID;
+    uint8_t point[POINT_LEN_MAX];
 
-    if (curve == NULL || d == NULL) {
-        rv = curve == NULL ? CKR_CURVE_NOT_SUPPORTED : CKR_TEMPLATE_INCOMPLETE;
-        goto out;
-    }
-    if (!point_of(curve, d, point))
-        goto out;
-    if (bld != NULL && OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curve->name, 0) &&
-        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * curve->len) &&
-        OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, curve->len))
-        pkey = km_pkey_from("EC", EVP_PKEY_KEYPAIR, bld);
-    if (!is_sound(pkey))
-        goto out;
-    *ret = pkey;
-    pkey = NULL;
-    rv = CKR_OK;
-out:
-    EVP_PKEY_free(pkey);
+    if (bld != NULL && point_of(domain, d, point) &&
+        OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, domain->name, 0) &&
+        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, domain->public_len) &&
+        OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, domain->secret_len))
+        pkey = km_pkey_from(NULL, "EC", EVP_PKEY_KEYPAIR, bld);
     OSSL_PARAM_BLD_free(bld);
+    return pkey;
+}
+
+static CK_RV build_ec(const struct km_domain *domain, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+{
+    BIGNUM *d = secret_number(secrets, n, CKA_VALUE);
+    EVP_PKEY *pkey;
+
+    if (d == NULL)
+        return CKR_TEMPLATE_INCOMPLETE;
+    pkey = km_ec_from_scalar(domain, d);
     BN_clear_free(d);
-    return rv;
+    if (!is_sound(pkey)) {
+        EVP_PKEY_free(pkey);
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    }
+    *ret = pkey;
+    return CKR_OK;
+}
+
+/* The public part follows from the secret one. */
+static CK_RV build_raw(const struct km_domain *domain, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+{
+    const ProtobufCBinaryData *value = secret_of(secrets, n, CKA_VALUE);
+
+    if (value == NULL)
+        return CKR_TEMPLATE_INCOMPLETE;
+    if (value->len != domain->secret_len)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    *ret = EVP_PKEY_new_raw_private_key_ex(NULL, domain->name, NULL, value->data, value->len);
+    return *ret != NULL ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
+}
+
+CK_RV km_pair_build(const Kml__Head *head, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
+{
+    const struct km_domain *domain = km_head_domain(head);
+    const Kml__Attr *named = km_head_find(head, km_domain_attr(head->key_type));
+
+    if (!km_key_type_is_pair(head->key_type))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (head->key_type == CKK_RSA)
+        return build_rsa(head, secrets, n, ret);
+    if (named == NULL)
+        return CKR_TEMPLATE_INCOMPLETE;
+    if (domain == NULL)
+        return km_domain_check(head->key_type, named->value.data, named->value.len);
+    if (head->key_type == CKK_EC)
+        return build_ec(domain, secrets, n, ret);
+    return build_raw(domain, secrets, n, ret);
 }

@@ -83,20 +83,33 @@ static CK_RV pack(const struct encoding *e, struct km_secret *ret)
     return CKR_OK;
 }
 
+static bool add_raw(struct encoding *e, const EVP_PKEY *pkey, size_t len)
+{
+    uint8_t *to = e->values.data + e->used;
+
+    if (len > e->values.len - e->used || EVP_PKEY_get_raw_private_key(pkey, to, &len) != 1)
+        return false;
+    add_value(e, CKA_VALUE, to, len);
+    e->used += len;
+    return true;
+}
+
 CK_RV km_key_encode(const EVP_PKEY *pkey, struct km_secret *ret)
 {
-    const struct km_curve *curve = EVP_PKEY_is_a(pkey, "EC") ? km_curve_of_pkey(pkey) : NULL;
+    const struct km_domain *domain = km_domain_of_pkey(pkey);
     struct encoding e = {.n = 0};
     bool is_complete = true;
     CK_RV rv;
 
     if (km_secret_new(&e.values, RSA_SECRETS * NUMBER_MAX) != KM_OK)
         return CKR_DEVICE_MEMORY;
-    if (curve != NULL)
-        is_complete = add_number(&e, pkey, OSSL_PKEY_PARAM_PRIV_KEY, CKA_VALUE, curve->len);
-    else
+    if (domain == NULL)
         for (size_t i = 0; i < RSA_SECRETS && is_complete; i++)
             is_complete = add_number(&e, pkey, rsa_secrets[i].param, rsa_secrets[i].type, 0);
+    else if (domain->key_type == CKK_EC)
+        is_complete = add_number(&e, pkey, OSSL_PKEY_PARAM_PRIV_KEY, CKA_VALUE, domain->secret_len);
+    else
+        is_complete = add_raw(&e, pkey, domain->secret_len);
     rv = is_complete ? pack(&e, ret) : CKR_FUNCTION_FAILED;
     km_secret_free(&e.values);
     return rv;
@@ -164,55 +177,66 @@ static EVP_PKEY *load_rsa(const Kml__Head *head, const Kmw__Template *t)
         is_complete = numbers[2 + i] != NULL && OSSL_PARAM_BLD_push_BN(bld, rsa_secrets[i].param, numbers[2 + i]) == 1;
     }
     if (is_complete)
-        pkey = km_pkey_from("RSA", EVP_PKEY_KEYPAIR, bld);
+        pkey = km_pkey_from(NULL, "RSA", EVP_PKEY_KEYPAIR, bld);
     for (size_t i = 0; i < 2 + RSA_SECRETS; i++)
         BN_clear_free(numbers[i]);
     OSSL_PARAM_BLD_free(bld);
     return pkey;
 }
 
-static EVP_PKEY *load_ec(const Kml__Head *head, const Kmw__Template *t)
+static EVP_PKEY *load_ec(const struct km_domain *domain, const Kml__Head *head, const Kmw__Template *t)
 {
     const Kml__Attr *point = km_head_find(head, CKA_EC_POINT);
-    const struct km_curve *curve = km_curve_of(head);
+    const uint8_t *bare = point != NULL ? km_public_value(domain, point->value.data, point->value.len) : NULL;
     BIGNUM *d = number_in(t, CKA_VALUE);
     OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
     EVP_PKEY *pkey = NULL;
-    size_t len = curve != NULL ? 1 + 2 * curve->len : 0; /* the head's point is km_pubkey_describe's: DER around it */
 
-    if (bld != NULL && d != NULL && curve != NULL && point != NULL && point->value.len > len &&
-        OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curve->name, 0) == 1 &&
-        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point->value.data + point->value.len - len,
-                                         len) == 1 &&
-        OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, curve->len) == 1)
-        pkey = km_pkey_from("EC", EVP_PKEY_KEYPAIR, bld);
+    if (bld != NULL && d != NULL && bare != NULL &&
+        OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, domain->name, 0) == 1 &&
+        OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, bare, domain->public_len) == 1 &&
+        OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, domain->secret_len) == 1)
+        pkey = km_pkey_from(NULL, "EC", EVP_PKEY_KEYPAIR, bld);
     BN_clear_free(d);
     OSSL_PARAM_BLD_free(bld);
     return pkey;
+}
+
+static EVP_PKEY *load_raw(const struct km_domain *domain, const Kmw__Template *t)
+{
+    const Kmw__Attr *value = km_attr_find(t->attrs, t->n_attrs, CKA_VALUE);
+
+    if (value == NULL)
+        return NULL;
+    return EVP_PKEY_new_raw_private_key_ex(NULL, domain->name, NULL, value->value.data, value->value.len);
+}
+
+static bool fill_pair(const Kml__Head *head, const Kmw__Template *t, struct km_loaded *key)
+{
+    key->domain = km_head_domain(head);
+    if (head->key_type == CKK_RSA) {
+        key->pkey = load_rsa(head, t);
+        key->len = key->pkey != NULL ? (size_t)EVP_PKEY_get_size(key->pkey) : 0;
+    } else if (key->domain != NULL) {
+        key->pkey = head->key_type == CKK_EC ? load_ec(key->domain, head, t) : load_raw(key->domain, t);
+        key->len = key->domain->secret_len;
+    }
+    ERR_clear_error();
+    return key->pkey != NULL;
 }
 
 static bool fill(const Kml__Head *head, const Kmw__Template *t, struct km_loaded *key)
 {
     const Kmw__Attr *value = km_attr_find(t->attrs, t->n_attrs, CKA_VALUE);
 
-    if (head->class_ == CKO_SECRET_KEY) {
-        if (value == NULL || value->value.len == 0 || km_secret_new(&key->raw, value->value.len) != KM_OK)
-            return false;
-        memcpy(key->raw.data, value->value.data, value->value.len);
-        key->len = value->value.len;
-        return true;
-    }
-    if (head->class_ != CKO_PRIVATE_KEY)
+    if (head->class_ == CKO_PRIVATE_KEY)
+        return fill_pair(head, t, key);
+    if (head->class_ != CKO_SECRET_KEY || value == NULL || value->value.len == 0 ||
+        km_secret_new(&key->raw, value->value.len) != KM_OK)
         return false;
-    if (head->key_type == CKK_RSA) {
-        key->pkey = load_rsa(head, t);
-        key->len = key->pkey != NULL ? (size_t)EVP_PKEY_get_size(key->pkey) : 0;
-    } else if (head->key_type == CKK_EC) {
-        key->pkey = load_ec(head, t);
-        key->len = key->pkey != NULL ? km_curve_of(head)->len : 0;
-    }
-    ERR_clear_error();
-    return key->pkey != NULL;
+    memcpy(key->raw.data, value->value.data, value->value.len);
+    key->len = value->value.len;
+    return true;
 }
 
 CK_RV km_key_load(const Kml__Head *head, const struct km_secret *sealed, struct km_loaded **ret)

@@ -11,6 +11,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -37,21 +38,74 @@ static EVP_PKEY *generate_rsa(const Kml__Head *head)
     return pkey;
 }
 
-static EVP_PKEY *generate_ec(const Kml__Head *head)
+static EVP_PKEY *generate_named(const char *type, const char *group)
 {
-    const struct km_curve *curve = km_curve_of(head);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    EVP_PKEY *pkey = NULL;
 
-    return curve != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", curve->name) : NULL;
+    if (ctx == NULL || EVP_PKEY_keygen_init(ctx) != 1 ||
+        (group != NULL && EVP_PKEY_CTX_set_group_name(ctx, group) != 1) || EVP_PKEY_generate(ctx, &pkey) != 1)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    return pkey;
+}
+
+/* FIPS 186-5 A.2.1: a random number 64 bits longer than the order n, modulo n-1, plus 1. */
+static EVP_PKEY *generate_with_extra_bits(const struct km_domain *domain)
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(OBJ_sn2nid(domain->name));
+    BIGNUM *c = BN_secure_new(), *d = BN_secure_new(), *n = BN_new();
+    BN_CTX *ctx = BN_CTX_secure_new();
+    EVP_PKEY *pkey = NULL;
+
+    if (group != NULL && c != NULL && d != NULL && n != NULL && ctx != NULL && EC_GROUP_get_order(group, n, ctx) == 1 &&
+        BN_priv_rand(c, BN_num_bits(n) + 64, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 1 && BN_sub_word(n, 1) == 1) {
+        BN_set_flags(c, BN_FLG_CONSTTIME);
+        if (BN_mod(d, c, n, ctx) == 1 && BN_add_word(d, 1) == 1)
+            pkey = km_ec_from_scalar(domain, d);
+    }
+    BN_CTX_free(ctx);
+    BN_free(n);
+    BN_clear_free(d);
+    BN_clear_free(c);
+    EC_GROUP_free(group);
+    return pkey;
+}
+
+static EVP_PKEY *generate_by_mech(const struct km_mech *mech, const Kml__Head *public_head)
+{
+    const struct km_domain *domain = km_head_domain(public_head);
+
+    if (mech->key_type == CKK_RSA)
+        return generate_rsa(public_head);
+    if (domain == NULL)
+        return NULL;
+    if (mech->type == CKM_EC_KEY_PAIR_GEN_W_EXTRA_BITS)
+        return generate_with_extra_bits(domain);
+    return mech->key_type == CKK_EC ? generate_named("EC", domain->name) : generate_named(domain->name, NULL);
+}
+
+/* The private key names its curve as its public key does, which has the name from the program. */
+static CK_RV share_domain(const Kml__Head *public_head, Kml__Head *head)
+{
+    CK_ATTRIBUTE_TYPE type = km_domain_attr(head->key_type);
+    const Kml__Attr *from = km_head_find(public_head, type), *there = km_head_find(head, type);
+
+    if (from == NULL || (there != NULL && there->value.len > 0))
+        return CKR_OK;
+    return km_head_put(head, type, from->value.data, from->value.len) == KM_OK ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV generate_pair(const struct km_mech *mech, Kml__Head *public_head, Kml__Head *head,
                            struct km_secret *ret_secret)
 {
-    EVP_PKEY *pkey = mech->key_type == CKK_RSA ? generate_rsa(public_head) : generate_ec(public_head);
+    EVP_PKEY *pkey = generate_by_mech(mech, public_head);
     CK_RV rv = CKR_FUNCTION_FAILED;
 
     if (pkey != NULL)
         rv = km_pubkey_describe(pkey, public_head);
+    if (rv == CKR_OK)
+        rv = share_domain(public_head, head);
     if (rv == CKR_OK)
         rv = km_pubkey_describe(pkey, head);
     if (rv == CKR_OK)
@@ -190,9 +244,9 @@ CK_RV km_key_import(const struct km_crypto *crypto, Kml__Head *head, Kml__Attr *
         return import_data(secrets, n, ret_secret);
     if (head->class_ == CKO_SECRET_KEY)
         return import_secret(crypto, head, secrets, n, ret_secret);
-    if (head->class_ != CKO_PRIVATE_KEY || (head->key_type != CKK_RSA && head->key_type != CKK_EC))
+    if (head->class_ != CKO_PRIVATE_KEY)
         return CKR_ATTRIBUTE_VALUE_INVALID;
-    rv = head->key_type == CKK_RSA ? km_rsa_build(head, secrets, n, &pkey) : km_ec_build(head, secrets, n, &pkey);
+    rv = km_pair_build(head, secrets, n, &pkey);
     if (rv == CKR_OK)
         rv = km_pubkey_describe(pkey, head);
     if (rv == CKR_OK)

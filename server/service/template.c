@@ -221,14 +221,19 @@ static CK_RV put_origin(struct building *b, const struct km_mech *mech)
     return err == KM_OK ? CKR_OK : no_memory(b->ret_reason);
 }
 
-static CK_RV check_curve(struct building *b)
+/* The curve or parameter set of a key pair, by name. */
+static CK_RV check_domain(struct building *b)
 {
-    if (km_head_find(b->head, CKA_EC_PARAMS) == NULL)
-        return km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCOMPLETE, CKA_EC_PARAMS, "is missing");
-    if (km_curve_of(b->head) == NULL)
-        return km_template_refuse(b->ret_reason, CKR_CURVE_NOT_SUPPORTED, CKA_EC_PARAMS,
-                                  "is none of P-256, P-384, P-521 by name");
-    return CKR_OK;
+    CK_ATTRIBUTE_TYPE type = km_domain_attr(b->head->key_type);
+    const Kml__Attr *attr = km_head_find(b->head, type);
+    CK_RV rv;
+
+    if (b->head->key_type == CKK_RSA)
+        return CKR_OK;
+    if (attr == NULL)
+        return km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCOMPLETE, type, "is missing");
+    rv = km_domain_check(b->head->key_type, attr->value.data, attr->value.len);
+    return rv == CKR_OK ? CKR_OK : km_template_refuse(b->ret_reason, rv, type, "names none that can be used");
 }
 
 static CK_RV check_rsa_request(struct building *b, const struct km_mech *mech)
@@ -281,7 +286,7 @@ static CK_RV check_request(struct building *b, const struct km_mech *mech)
 {
     switch (b->head->class_) {
     case CKO_PUBLIC_KEY:
-        return b->head->key_type == CKK_EC ? check_curve(b) : check_rsa_request(b, mech);
+        return b->head->key_type == CKK_RSA ? check_rsa_request(b, mech) : check_domain(b);
     case CKO_SECRET_KEY:
         return check_secret_request(b);
     default:
@@ -333,13 +338,13 @@ static CK_RV complete_created(struct building *b)
     case CKO_CERTIFICATE:
         return complete_certificate(b);
     case CKO_PUBLIC_KEY:
-        rv = b->head->key_type == CKK_EC ? check_curve(b) : CKR_OK;
+        rv = check_domain(b);
         if (rv != CKR_OK)
             return rv;
         *b->ret_reason = "the public key is not a valid one";
         return km_pubkey_complete(b->head);
     case CKO_PRIVATE_KEY:
-        return b->head->key_type == CKK_EC ? check_curve(b) : CKR_OK;
+        return check_domain(b);
     default:
         return CKR_OK;
     }
@@ -374,7 +379,7 @@ static CK_RV read_key_type(const Kmw__Template *t, Kml__Head *head, const char *
     if (km_attr_find(t->attrs, t->n_attrs, CKA_KEY_TYPE) == NULL)
         return km_template_refuse(ret_reason, CKR_TEMPLATE_INCOMPLETE, CKA_KEY_TYPE, "is missing");
     type = km_attr_ulong(t->attrs, t->n_attrs, CKA_KEY_TYPE, CK_UNAVAILABLE_INFORMATION);
-    if (is_secret ? !km_secret_type_is_known(type) : type != CKK_RSA && type != CKK_EC)
+    if (is_secret ? !km_secret_type_is_known(type) : !km_key_type_is_pair(type))
         return km_template_refuse(ret_reason, CKR_ATTRIBUTE_VALUE_INVALID, CKA_KEY_TYPE,
                                   "is not supported for this class");
     head->key_type = type;

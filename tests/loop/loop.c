@@ -5,6 +5,9 @@
 #include "loop.h"
 
 #include <dlfcn.h>
+#include <openssl/ec.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -154,4 +157,86 @@ CK_ULONG loop_count(CK_SESSION_HANDLE s, const char *label)
     OK(C_FindObjects(s, found, 64, &n));
     OK(C_FindObjectsFinal(s));
     return n;
+}
+
+/* --- signatures, with the program's own OpenSSL as the judge --- */
+
+EVP_PKEY *loop_exported(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE public)
+{
+    CK_BYTE info[4096];
+    CK_ATTRIBUTE get = {CKA_PUBLIC_KEY_INFO, info, sizeof(info)};
+    EVP_PKEY *key;
+
+    OK(C_GetAttributeValue(s, public, &get, 1));
+    key = d2i_PUBKEY(NULL, &(const unsigned char *){info}, (long)get.ulValueLen);
+    assert_non_null(key);
+    return key;
+}
+
+bool loop_is_good(EVP_PKEY *key, const char *md, int salt_len, const CK_BYTE *data, size_t len,
+                  const CK_BYTE *signature, size_t signature_len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL;
+    unsigned char *der = NULL;
+    int good;
+
+    if (EVP_PKEY_is_a(key, "EC")) {
+        ECDSA_SIG *sig = ECDSA_SIG_new();
+        ECDSA_SIG_set0(sig, BN_bin2bn(signature, (int)signature_len / 2, NULL),
+                       BN_bin2bn(signature + signature_len / 2, (int)signature_len / 2, NULL));
+        signature_len = (size_t)i2d_ECDSA_SIG(sig, &der);
+        ECDSA_SIG_free(sig);
+    }
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, &pctx, md, NULL, NULL, key, NULL), 1);
+    if (salt_len >= 0) {
+        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, salt_len);
+    }
+    good = EVP_DigestVerify(ctx, der != NULL ? der : signature, signature_len, data, len);
+    OPENSSL_free(der);
+    EVP_MD_CTX_free(ctx);
+    return good == 1;
+}
+
+void loop_sign_both_ways(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE public, CK_OBJECT_HANDLE private,
+                         const char *md, int salt_len, size_t expected_len)
+{
+    CK_BYTE data[300], *signature = malloc(expected_len + 1), *in_parts = malloc(expected_len + 1);
+    CK_ULONG n = 0, m_len = expected_len;
+    EVP_PKEY *key = loop_exported(s, public);
+
+    assert_true(signature != NULL && in_parts != NULL);
+    memset(data, 0x42, sizeof(data));
+    OK(C_SignInit(s, m, private));
+    OK(C_Sign(s, data, sizeof(data), NULL, &n));
+    assert_int_equal(n, expected_len);
+    n--;
+    RV(C_Sign(s, data, sizeof(data), signature, &n), CKR_BUFFER_TOO_SMALL);
+    OK(C_Sign(s, data, sizeof(data), signature, &n));
+    assert_int_equal(n, expected_len);
+    assert_true(loop_is_good(key, md, salt_len, data, sizeof(data), signature, n));
+
+    OK(C_SignInit(s, m, private));
+    OK(C_SignUpdate(s, data, 100));
+    OK(C_SignUpdate(s, NULL, 0));
+    OK(C_SignUpdate(s, data + 100, 200));
+    OK(C_SignFinal(s, in_parts, &m_len));
+    OK(C_VerifyInit(s, m, public));
+    OK(C_Verify(s, data, sizeof(data), in_parts, m_len));
+    OK(C_VerifyInit(s, m, public));
+    OK(C_VerifyUpdate(s, data, 1));
+    OK(C_VerifyUpdate(s, data + 1, 299));
+    OK(C_VerifyFinal(s, signature, n));
+    data[5] ^= 1;
+    OK(C_VerifyInit(s, m, public));
+    RV(C_Verify(s, data, sizeof(data), signature, n), CKR_SIGNATURE_INVALID);
+
+    n = expected_len; /* the empty message */
+    OK(C_SignInit(s, m, private));
+    OK(C_Sign(s, NULL, 0, signature, &n));
+    assert_true(loop_is_good(key, md, salt_len, (const CK_BYTE *)"", 0, signature, n));
+    free(signature);
+    free(in_parts);
+    EVP_PKEY_free(key);
 }

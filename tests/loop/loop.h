@@ -11,6 +11,7 @@
 
 #include "../../common/cryptoki.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 extern CK_FUNCTION_LIST *F;
@@ -38,6 +39,14 @@ void loop_ec_pair(CK_SESSION_HANDLE s, const char *label, bool on_token, CK_OBJE
 void loop_rsa_pair(CK_SESSION_HANDLE s, const char *label, bool on_token, CK_OBJECT_HANDLE *ret_public,
                    CK_OBJECT_HANDLE *ret_private);
 CK_OBJECT_HANDLE loop_aes(CK_SESSION_HANDLE s, const char *label, bool on_token);
+/* The key in CKA_PUBLIC_KEY_INFO. */
+EVP_PKEY *loop_exported(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE public);
+/* Verifies like any program would; `md` NULL: none; `salt_len` >= 0: PSS. */
+bool loop_is_good(EVP_PKEY *key, const char *md, int salt_len, const CK_BYTE *data, size_t len,
+                  const CK_BYTE *signature, size_t signature_len);
+/* Signs and verifies in one call and in parts, with size queries; OpenSSL checks the signatures. */
+void loop_sign_both_ways(CK_SESSION_HANDLE s, CK_MECHANISM *m, CK_OBJECT_HANDLE public, CK_OBJECT_HANDLE private,
+                         const char *md, int salt_len, size_t expected_len);
 /* How many objects have this label. */
 CK_ULONG loop_count(CK_SESSION_HANDLE s, const char *label);
 

@@ -4,10 +4,7 @@
  */
 #include "loop.h"
 
-#include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/rsa.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
 
 static CK_SESSION_HANDLE s;
@@ -18,84 +15,6 @@ static int setup(void **state)
 
     s = loop_login();
     return rv;
-}
-
-static EVP_PKEY *exported(CK_OBJECT_HANDLE public)
-{
-    CK_BYTE info[1024];
-    CK_ATTRIBUTE get = {CKA_PUBLIC_KEY_INFO, info, sizeof(info)};
-    EVP_PKEY *key;
-
-    OK(C_GetAttributeValue(s, public, &get, 1));
-    key = d2i_PUBKEY(NULL, &(const unsigned char *){info}, (long)get.ulValueLen);
-    assert_non_null(key);
-    return key;
-}
-
-/* Verifies like any program would; `salt_len` >= 0: PSS. */
-static bool is_good(EVP_PKEY *key, const char *md, int salt_len, const CK_BYTE *data, size_t len,
-                    const CK_BYTE *signature, size_t signature_len)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    EVP_PKEY_CTX *pctx = NULL;
-    unsigned char *der = NULL;
-    int good;
-
-    if (EVP_PKEY_is_a(key, "EC")) {
-        ECDSA_SIG *sig = ECDSA_SIG_new();
-        ECDSA_SIG_set0(sig, BN_bin2bn(signature, (int)signature_len / 2, NULL),
-                       BN_bin2bn(signature + signature_len / 2, (int)signature_len / 2, NULL));
-        signature_len = (size_t)i2d_ECDSA_SIG(sig, &der);
-        ECDSA_SIG_free(sig);
-    }
-    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, &pctx, md, NULL, NULL, key, NULL), 1);
-    if (salt_len >= 0) {
-        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
-        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, salt_len);
-    }
-    good = EVP_DigestVerify(ctx, der != NULL ? der : signature, signature_len, data, len);
-    OPENSSL_free(der);
-    EVP_MD_CTX_free(ctx);
-    return good == 1;
-}
-
-static void sign_both_ways(CK_MECHANISM *m, CK_OBJECT_HANDLE public, CK_OBJECT_HANDLE private, const char *md,
-                           int salt_len, size_t expected_len)
-{
-    CK_BYTE data[300], signature[512], in_parts[512];
-    CK_ULONG n = 0, m_len = sizeof(in_parts);
-    EVP_PKEY *key = exported(public);
-
-    memset(data, 0x42, sizeof(data));
-    OK(C_SignInit(s, m, private));
-    OK(C_Sign(s, data, sizeof(data), NULL, &n));
-    assert_int_equal(n, expected_len);
-    n--;
-    RV(C_Sign(s, data, sizeof(data), signature, &n), CKR_BUFFER_TOO_SMALL);
-    OK(C_Sign(s, data, sizeof(data), signature, &n));
-    assert_int_equal(n, expected_len);
-    assert_true(is_good(key, md, salt_len, data, sizeof(data), signature, n));
-
-    OK(C_SignInit(s, m, private));
-    OK(C_SignUpdate(s, data, 100));
-    OK(C_SignUpdate(s, NULL, 0));
-    OK(C_SignUpdate(s, data + 100, 200));
-    OK(C_SignFinal(s, in_parts, &m_len));
-    OK(C_VerifyInit(s, m, public));
-    OK(C_Verify(s, data, sizeof(data), in_parts, m_len));
-    OK(C_VerifyInit(s, m, public));
-    OK(C_VerifyUpdate(s, data, 1));
-    OK(C_VerifyUpdate(s, data + 1, 299));
-    OK(C_VerifyFinal(s, signature, n));
-    data[5] ^= 1;
-    OK(C_VerifyInit(s, m, public));
-    RV(C_Verify(s, data, sizeof(data), signature, n), CKR_SIGNATURE_INVALID);
-
-    n = sizeof(signature); /* the empty message */
-    OK(C_SignInit(s, m, private));
-    OK(C_Sign(s, NULL, 0, signature, &n));
-    assert_true(is_good(key, md, salt_len, (const CK_BYTE *)"", 0, signature, n));
-    EVP_PKEY_free(key);
 }
 
 static void ecdsa_signs(void **state)
@@ -117,14 +36,14 @@ static void ecdsa_signs(void **state)
 
     loop_ec_pair(s, "loop ec", true, &public, &private);
     for (size_t i = 0; i < 4; i++)
-        sign_both_ways(&(CK_MECHANISM){rows[i].type, NULL, 0}, public, private, rows[i].md, -1, 64);
+        loop_sign_both_ways(s, &(CK_MECHANISM){rows[i].type, NULL, 0}, public, private, rows[i].md, -1, 64);
     OK(C_DestroyObject(s, public));
     OK(C_DestroyObject(s, private));
     OK(C_GenerateKeyPair(s, &gen, &params[0], 1, NULL, 0, &public, &private));
-    sign_both_ways(&(CK_MECHANISM){CKM_ECDSA_SHA384, NULL, 0}, public, private, "SHA384", -1, 96);
+    loop_sign_both_ways(s, &(CK_MECHANISM){CKM_ECDSA_SHA384, NULL, 0}, public, private, "SHA384", -1, 96);
     OK(C_GenerateKeyPair(s, &gen, &params[1], 1, NULL, 0, &public, &private));
-    sign_both_ways(&(CK_MECHANISM){CKM_ECDSA_SHA512, NULL, 0}, public, private, "SHA512", -1, 132);
-    RV(C_GenerateKeyPair(s, &gen, &params[2], 1, NULL, 0, &public, &private), CKR_CURVE_NOT_SUPPORTED);
+    loop_sign_both_ways(s, &(CK_MECHANISM){CKM_ECDSA_SHA512, NULL, 0}, public, private, "SHA512", -1, 132);
+    RV(C_GenerateKeyPair(s, &gen, &params[2], 1, NULL, 0, &public, &private), CKR_DOMAIN_PARAMS_INVALID);
     RV(C_GenerateKeyPair(s, &gen, NULL, 0, NULL, 0, &public, &private), CKR_TEMPLATE_INCOMPLETE);
     RV(C_GenerateKeyPair(s, NULL, NULL, 0, NULL, 0, &public, &private), CKR_ARGUMENTS_BAD);
     RV(C_GenerateKey(s, &gen, NULL, 0, &public), CKR_MECHANISM_INVALID);
@@ -147,28 +66,28 @@ static void raw_mechanisms_take_what_the_program_made(void **state)
     loop_rsa_pair(s, "loop raw", false, &rsa_public, &rsa_private);
     OK(C_DigestInit(s, &sha256));
     OK(C_Digest(s, BYTES("message"), hash, &n));
-    key = exported(public);
+    key = loop_exported(s, public);
     n = sizeof(signature);
     OK(C_SignInit(s, &ecdsa, private));
     OK(C_Sign(s, hash, 32, signature, &n));
-    assert_true(is_good(key, "SHA256", -1, BYTES("message"), signature, n));
+    assert_true(loop_is_good(key, "SHA256", -1, BYTES("message"), signature, n));
     OK(C_VerifyInit(s, &ecdsa, public));
     OK(C_Verify(s, hash, 32, signature, n));
     EVP_PKEY_free(key);
 
-    key = exported(rsa_public);
+    key = loop_exported(s, rsa_public);
     memcpy(info, sha256_info, 19);
     memcpy(info + 19, hash, 32);
     n = sizeof(signature);
     OK(C_SignInit(s, &rsa, rsa_private));
     OK(C_Sign(s, info, 51, signature, &n));
-    assert_true(is_good(key, "SHA256", -1, BYTES("message"), signature, n));
+    assert_true(loop_is_good(key, "SHA256", -1, BYTES("message"), signature, n));
     OK(C_VerifyInit(s, &rsa, rsa_public));
     OK(C_Verify(s, info, 51, signature, n));
     n = sizeof(signature);
     OK(C_SignInit(s, &rsa_pss, rsa_private));
     OK(C_Sign(s, hash, 32, signature, &n));
-    assert_true(is_good(key, "SHA256", 32, BYTES("message"), signature, n));
+    assert_true(loop_is_good(key, "SHA256", 32, BYTES("message"), signature, n));
     OK(C_VerifyInit(s, &rsa_pss, rsa_public));
     OK(C_Verify(s, hash, 32, signature, n));
     n = sizeof(signature);
@@ -198,9 +117,9 @@ static void rsa_signs(void **state)
     loop_rsa_pair(s, "loop rsa", true, &public, &private);
     for (size_t i = 0; i < 4; i++) {
         CK_RSA_PKCS_PSS_PARAMS pss = {rows[i].hash, rows[i].mgf, rows[i].len};
-        sign_both_ways(&(CK_MECHANISM){rows[i].pkcs1, NULL, 0}, public, private, rows[i].md, -1, 256);
-        sign_both_ways(&(CK_MECHANISM){rows[i].pss, &pss, sizeof(pss)}, public, private, rows[i].md, (int)rows[i].len,
-                       256);
+        loop_sign_both_ways(s, &(CK_MECHANISM){rows[i].pkcs1, NULL, 0}, public, private, rows[i].md, -1, 256);
+        loop_sign_both_ways(s, &(CK_MECHANISM){rows[i].pss, &pss, sizeof(pss)}, public, private, rows[i].md,
+                            (int)rows[i].len, 256);
     }
     RV(C_SignInit(s, &(CK_MECHANISM){CKM_SHA256_RSA_PKCS_PSS, &wrong, sizeof(wrong)}, private),
        CKR_MECHANISM_PARAM_INVALID);

@@ -8,6 +8,7 @@
 #include "../../common/mech.h"
 
 #include <openssl/evp.h>
+#include <openssl/objects.h>
 #include <string.h>
 
 static void every_row_is_found_and_there_once(void **state)
@@ -21,7 +22,7 @@ static void every_row_is_found_and_there_once(void **state)
     for (size_t i = 0; i < n; i++)
         assert_ptr_equal(km_mech(rows[i].type), &rows[i]);
     assert_null(km_mech(CKM_DES3_ECB));
-    assert_null(km_mech(CKM_RSA_X_509));
+    assert_null(km_mech(CKM_RSA_9796));
     assert_null(km_mech(CK_UNAVAILABLE_INFORMATION));
 }
 
@@ -50,19 +51,27 @@ static void every_row_fits_itself(void **state)
 
 static void hashes_are_openssls(void **state)
 {
-    static const CK_MECHANISM_TYPE digests[] = {CKM_SHA_1, CKM_SHA224, CKM_SHA256, CKM_SHA384, CKM_SHA512};
-    static const CK_RSA_PKCS_MGF_TYPE mgfs[] = {CKG_MGF1_SHA1, CKG_MGF1_SHA224, CKG_MGF1_SHA256, CKG_MGF1_SHA384,
-                                                CKG_MGF1_SHA512};
     (void)state;
 
-    for (int i = 0; i < 5; i++) {
-        size_t len = 0, mgf_len = 0;
-        const EVP_MD *md = EVP_get_digestbyname(km_mech_md(digests[i], &len));
+    for (int i = 0; i < KM_HASHES; i++) {
+        const struct km_hash *h = &km_hashes[i];
+        size_t len = 0;
+        EVP_MD *md = EVP_MD_fetch(NULL, h->md, NULL);
         assert_non_null(md);
-        assert_int_equal(EVP_MD_get_size(md), len);
-        assert_string_equal(km_mech_mgf_md(mgfs[i], &mgf_len), km_mech_md(digests[i], NULL));
-        assert_int_equal(len, mgf_len);
+        assert_int_equal(EVP_MD_get_size(md), h->len);
+        assert_string_equal(km_mech_md(h->digest, &len), h->md);
+        assert_int_equal(len, h->len);
+        if (h->mgf != 0)
+            assert_string_equal(km_mech_mgf_md(h->mgf, NULL), h->md);
+        if (h->oid != 0) { /* OpenSSL knows the same number */
+            uint8_t der[] = {0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, h->oid};
+            ASN1_OBJECT *oid = d2i_ASN1_OBJECT(NULL, &(const unsigned char *){der}, sizeof(der));
+            assert_true(EVP_MD_is_a(md, OBJ_nid2sn(OBJ_obj2nid(oid))));
+            ASN1_OBJECT_free(oid);
+        }
+        EVP_MD_free(md);
     }
+    assert_null(km_mech_mgf_md(0, NULL));
     assert_null(km_mech_md(CKM_ECDSA, NULL));
     assert_null(km_mech_mgf_md(77, NULL));
 }

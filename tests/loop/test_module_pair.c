@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Key pairs of every kind through the module: made, taken in, used, against the program's own OpenSSL.
+ */
+#include "loop.h"
+
+#include <openssl/rsa.h>
+#include <stdlib.h>
+
+static CK_SESSION_HANDLE s;
+
+static int setup(void **state)
+{
+    int rv = loop_setup(state);
+
+    s = loop_login();
+    return rv;
+}
+
+static CK_ATTRIBUTE bytes_attr(CK_ATTRIBUTE_TYPE type, const char *value, size_t len)
+{
+    return (CK_ATTRIBUTE){type, (void *)(uintptr_t)value, len};
+}
+
+static void make_pair(CK_MECHANISM_TYPE type, const char *params, size_t len, CK_OBJECT_HANDLE *public,
+                      CK_OBJECT_HANDLE *private)
+{
+    CK_MECHANISM gen = {type, NULL, 0};
+    CK_ATTRIBUTE attr = bytes_attr(CKA_EC_PARAMS, params, len);
+
+    OK(C_GenerateKeyPair(s, &gen, &attr, 1, NULL, 0, public, private));
+}
+
+static CK_ULONG get_len(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
+{
+    CK_ATTRIBUTE get = {type, NULL, 0};
+
+    OK(C_GetAttributeValue(s, object, &get, 1));
+    return get.ulValueLen;
+}
+
+static void destroy_pair(CK_OBJECT_HANDLE public, CK_OBJECT_HANDLE private)
+{
+    OK(C_DestroyObject(s, public));
+    OK(C_DestroyObject(s, private));
+}
+
+/* --- elliptic curves --- */
+
+#define ED25519 "\x06\x03\x2b\x65\x70"
+#define EDWARDS25519                                                                                                   \
+    "\x13\x0c"                                                                                                         \
+    "edwards25519"
+#define ED448 "\x06\x03\x2b\x65\x71"
+#define X25519 "\x06\x03\x2b\x65\x6e"
+#define X448 "\x06\x03\x2b\x65\x6f"
+
+static void ecdsa_signs_on_every_curve_with_every_hash(void **state)
+{
+    static const struct {
+        const char *params;
+        size_t params_len, signature_len;
+    } curves[] = {
+        {"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10, 64},
+        {"\x06\x05\x2b\x81\x04\x00\x22", 7, 96},
+        {"\x06\x05\x2b\x81\x04\x00\x23", 7, 132},
+        {"\x06\x05\x2b\x81\x04\x00\x0a", 7, 64},
+        {"\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x07", 11, 64},
+        {"\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x0b", 11, 96},
+        {"\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x0d", 11, 128},
+        {"\x13\x05"
+         "P-256",
+         7, 64},
+        {"\x13\x09"
+         "secp256k1",
+         11, 64},
+    };
+    static const struct {
+        CK_MECHANISM_TYPE type;
+        const char *md;
+    } hashes[] = {
+        {CKM_ECDSA_SHA224, "SHA224"},     {CKM_ECDSA_SHA256, "SHA256"},     {CKM_ECDSA_SHA384, "SHA384"},
+        {CKM_ECDSA_SHA512, "SHA512"},     {CKM_ECDSA_SHA3_224, "SHA3-224"}, {CKM_ECDSA_SHA3_256, "SHA3-256"},
+        {CKM_ECDSA_SHA3_384, "SHA3-384"}, {CKM_ECDSA_SHA3_512, "SHA3-512"},
+    };
+    CK_OBJECT_HANDLE public, private;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(curves) / sizeof(curves[0]); i++) {
+        make_pair(i % 2 ? CKM_EC_KEY_PAIR_GEN : CKM_EC_KEY_PAIR_GEN_W_EXTRA_BITS, curves[i].params,
+                  curves[i].params_len, &public, &private);
+        for (size_t k = 0; k < sizeof(hashes) / sizeof(hashes[0]); k++)
+            loop_sign_both_ways(s, &(CK_MECHANISM){hashes[k].type, NULL, 0}, public, private, hashes[k].md, -1,
+                                curves[i].signature_len);
+        destroy_pair(public, private);
+    }
+}
+
+static void eddsa_signs(void **state)
+{
+    static const struct {
+        const char *params;
+        size_t params_len, signature_len;
+    } rows[] = {{ED25519, 5, 64}, {EDWARDS25519, 14, 64}, {ED448, 5, 114}};
+    CK_EDDSA_PARAMS none = {CK_FALSE, 0, NULL}, context = {CK_FALSE, 3, (CK_BYTE *)(uintptr_t) "foo"},
+                    prehash = {CK_TRUE, 0, NULL},
+                    bad[] = {{2, 0, NULL}, {CK_FALSE, 256, (CK_BYTE *)(uintptr_t) "x"}, {CK_FALSE, 1, NULL}};
+    CK_MECHANISM plain = {CKM_EDDSA, NULL, 0}, with_none = {CKM_EDDSA, &none, sizeof(none)},
+                 with_context = {CKM_EDDSA, &context, sizeof(context)},
+                 with_prehash = {CKM_EDDSA, &prehash, sizeof(prehash)};
+    CK_RV variant = OPENSSL_VERSION_NUMBER >= 0x30200000L ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;
+    CK_OBJECT_HANDLE public, private;
+    CK_BYTE signature[114];
+    CK_ULONG len;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        make_pair(CKM_EC_EDWARDS_KEY_PAIR_GEN, rows[i].params, rows[i].params_len, &public, &private);
+        loop_sign_both_ways(s, &plain, public, private, NULL, -1, rows[i].signature_len);
+        loop_sign_both_ways(s, &with_none, public, private, NULL, -1, rows[i].signature_len);
+        for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++)
+            RV(C_SignInit(s, &(CK_MECHANISM){CKM_EDDSA, &bad[k], sizeof(bad[k])}, private),
+               CKR_MECHANISM_PARAM_INVALID);
+        RV(C_SignInit(s, &(CK_MECHANISM){CKM_EDDSA, &none, 3}, private), CKR_MECHANISM_PARAM_INVALID);
+        RV(C_SignInit(s, &(CK_MECHANISM){CKM_ECDSA, NULL, 0}, private), CKR_KEY_TYPE_INCONSISTENT);
+        RV(C_VerifyInit(s, &with_prehash, public), variant);
+        RV(C_SignInit(s, &with_context, private), variant);
+        if (variant == CKR_OK) {
+            RV(C_Verify(s, BYTES("m"), signature, rows[i].signature_len), CKR_SIGNATURE_INVALID);
+            len = sizeof(signature);
+            OK(C_Sign(s, BYTES("m"), signature, &len));
+            OK(C_VerifyInit(s, &with_context, public));
+            OK(C_Verify(s, BYTES("m"), signature, len));
+            OK(C_VerifyInit(s, &plain, public));
+            RV(C_Verify(s, BYTES("m"), signature, len), CKR_SIGNATURE_INVALID);
+        }
+        destroy_pair(public, private);
+    }
+}
+
+/* The message of an Ed25519 signature travels whole: over a mebibyte in parts. */
+static void eddsa_takes_long_messages_in_parts(void **state)
+{
+    size_t len = 3 * 1024 * 1024 + 17;
+    CK_BYTE *message = malloc(len), signature[64];
+    CK_ULONG n = sizeof(signature);
+    CK_MECHANISM m = {CKM_EDDSA, NULL, 0};
+    CK_OBJECT_HANDLE public, private;
+    EVP_PKEY *key;
+    (void)state;
+
+    assert_non_null(message);
+    memset(message, 0x5a, len);
+    make_pair(CKM_EC_EDWARDS_KEY_PAIR_GEN, ED25519, 5, &public, &private);
+    OK(C_SignInit(s, &m, private));
+    for (size_t at = 0; at < len; at += 100000)
+        OK(C_SignUpdate(s, message + at, len - at < 100000 ? len - at : 100000));
+    OK(C_SignFinal(s, signature, &n));
+    key = loop_exported(s, public);
+    assert_true(loop_is_good(key, NULL, -1, message, len, signature, n));
+    EVP_PKEY_free(key);
+    destroy_pair(public, private);
+    free(message);
+}
+
+static void an_edwards_key_is_taken_in(void **state)
+{
+    static CK_BYTE seed[32] = {0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a,
+                               0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32,
+                               0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60},
+                   point[32] = {0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe,
+                                0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6,
+                                0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a};
+    CK_OBJECT_CLASS classes[] = {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY};
+    CK_KEY_TYPE type = CKK_EC_EDWARDS;
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_MECHANISM m = {CKM_EDDSA, NULL, 0};
+
+    (void)state;
+    for (int on_token = 0; on_token < 2; on_token++) {
+        CK_ATTRIBUTE private_template[] = {
+            {CKA_CLASS, &classes[0], sizeof(classes[0])},
+            {CKA_KEY_TYPE, &type, sizeof(type)},
+            bytes_attr(CKA_EC_PARAMS, ED25519, 5),
+            {CKA_VALUE, seed, sizeof(seed)},
+            {CKA_TOKEN, on_token ? &yes : &no, 1},
+            {CKA_SENSITIVE, &no, 1},
+            {CKA_EXTRACTABLE, &yes, 1},
+        };
+        CK_ATTRIBUTE public_template[] = {
+            {CKA_CLASS, &classes[1], sizeof(classes[1])}, {CKA_KEY_TYPE, &type, sizeof(type)},
+            bytes_attr(CKA_EC_PARAMS, ED25519, 5),        {CKA_EC_POINT, point, sizeof(point)},
+            {CKA_TOKEN, on_token ? &yes : &no, 1},
+        };
+        CK_OBJECT_HANDLE private, public;
+        CK_BYTE value[32], signature[64];
+        CK_ATTRIBUTE get = {CKA_VALUE, value, sizeof(value)};
+        CK_ULONG len = sizeof(signature);
+        OK(C_CreateObject(s, private_template, 7, &private));
+        OK(C_CreateObject(s, public_template, 5, &public));
+        OK(C_SignInit(s, &m, private));
+        OK(C_Sign(s, NULL, 0, signature, &len));
+        assert_int_equal(signature[0], 0xe5); /* RFC 8032 7.1, test 1 */
+        assert_int_equal(signature[63], 0x0b);
+        OK(C_VerifyInit(s, &m, public));
+        OK(C_Verify(s, NULL, 0, signature, len));
+        OK(C_GetAttributeValue(s, private, &get, 1));
+        assert_memory_equal(value, seed, 32);
+        destroy_pair(public, private);
+    }
+}
+
+static void montgomery_keys_derive_only(void **state)
+{
+    static const struct {
+        const char *params;
+        size_t point_len;
+    } rows[] = {{X25519, 34}, {X448, 58}};
+    CK_OBJECT_HANDLE public, private;
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        CK_BBOOL can_derive = CK_FALSE, can_sign = CK_TRUE;
+        CK_ATTRIBUTE get[] = {{CKA_DERIVE, &can_derive, 1}, {CKA_SIGN, &can_sign, 1}};
+        EVP_PKEY *key;
+        make_pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, rows[i].params, 5, &public, &private);
+        OK(C_GetAttributeValue(s, private, get, 2));
+        assert_true(can_derive && !can_sign);
+        assert_int_equal(get_len(public, CKA_EC_POINT), rows[i].point_len);
+        key = loop_exported(s, public);
+        assert_true(EVP_PKEY_is_a(key, i == 0 ? "X25519" : "X448"));
+        EVP_PKEY_free(key);
+        RV(C_SignInit(s, &(CK_MECHANISM){CKM_EDDSA, NULL, 0}, private), CKR_KEY_TYPE_INCONSISTENT);
+        destroy_pair(public, private);
+    }
+}
+
+/* --- RSA --- */
+
+static void rsa_signs_with_sha3(void **state)
+{
+    static const struct {
+        CK_MECHANISM_TYPE pkcs1, pss, hash;
+        CK_RSA_PKCS_MGF_TYPE mgf;
+        const char *md;
+        int salt;
+    } rows[] = {
+        {CKM_SHA3_224_RSA_PKCS, CKM_SHA3_224_RSA_PKCS_PSS, CKM_SHA3_224, CKG_MGF1_SHA3_224, "SHA3-224", 28},
+        {CKM_SHA3_256_RSA_PKCS, CKM_SHA3_256_RSA_PKCS_PSS, CKM_SHA3_256, CKG_MGF1_SHA3_256, "SHA3-256", 32},
+        {CKM_SHA3_384_RSA_PKCS, CKM_SHA3_384_RSA_PKCS_PSS, CKM_SHA3_384, CKG_MGF1_SHA3_384, "SHA3-384", 48},
+        {CKM_SHA3_512_RSA_PKCS, CKM_SHA3_512_RSA_PKCS_PSS, CKM_SHA3_512, CKG_MGF1_SHA3_512, "SHA3-512", 64},
+    };
+    CK_OBJECT_HANDLE public, private;
+    (void)state;
+
+    loop_rsa_pair(s, "sha3", false, &public, &private);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CK_RSA_PKCS_PSS_PARAMS pss = {rows[i].hash, rows[i].mgf, (CK_ULONG)rows[i].salt};
+        loop_sign_both_ways(s, &(CK_MECHANISM){rows[i].pkcs1, NULL, 0}, public, private, rows[i].md, -1, 256);
+        loop_sign_both_ways(s, &(CK_MECHANISM){rows[i].pss, &pss, sizeof(pss)}, public, private, rows[i].md,
+                            rows[i].salt, 256);
+    }
+    destroy_pair(public, private);
+}
+
+static void rsa_raw_and_oaep_go_there_and_back(void **state)
+{
+    CK_RSA_PKCS_OAEP_PARAMS sha3 = {CKM_SHA3_256, CKG_MGF1_SHA3_256, CKZ_DATA_SPECIFIED, NULL, 0},
+                            mixed = {CKM_SHA512_256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, (CK_BYTE *)(uintptr_t) "l",
+                                     1},
+                            none = {CKM_SHA256, 77, CKZ_DATA_SPECIFIED, NULL, 0};
+    CK_MECHANISM raw = {CKM_RSA_X_509, NULL, 0},
+                 oaep[] = {{CKM_RSA_PKCS_OAEP, &sha3, sizeof(sha3)}, {CKM_RSA_PKCS_OAEP, &mixed, sizeof(mixed)}},
+                 bad = {CKM_RSA_PKCS_OAEP, &none, sizeof(none)};
+    CK_OBJECT_HANDLE public, private;
+    CK_BYTE block[256], text[257], huge[256];
+    CK_ULONG n = sizeof(block), m = sizeof(text);
+    (void)state;
+
+    loop_rsa_pair(s, "raw", false, &public, &private);
+    memset(huge, 0xff, sizeof(huge));
+    OK(C_EncryptInit(s, &raw, public));
+    OK(C_Encrypt(s, BYTES("text"), block, &n));
+    assert_int_equal(n, 256);
+    OK(C_DecryptInit(s, &raw, private));
+    OK(C_Decrypt(s, block, n, text, &m));
+    assert_int_equal(m, 256);
+    assert_memory_equal(text + 252, "text", 4);
+    assert_int_equal(text[251], 0);
+    OK(C_EncryptInit(s, &raw, public));
+    n = sizeof(block);
+    RV(C_Encrypt(s, huge, 256, block, &n), CKR_DATA_INVALID);
+    OK(C_SignInit(s, &raw, private));
+    n = sizeof(block);
+    OK(C_Sign(s, BYTES("number"), block, &n));
+    OK(C_VerifyInit(s, &raw, public));
+    OK(C_Verify(s, BYTES("number"), block, n));
+    OK(C_VerifyInit(s, &raw, public));
+    RV(C_Verify(s, BYTES("numbed"), block, n), CKR_SIGNATURE_INVALID);
+    for (int i = 0; i < 2; i++) {
+        n = sizeof(block);
+        m = sizeof(text);
+        OK(C_EncryptInit(s, &oaep[i], public));
+        OK(C_Encrypt(s, BYTES("text"), block, &n));
+        OK(C_DecryptInit(s, &oaep[i], private));
+        OK(C_Decrypt(s, block, n, text, &m));
+        assert_int_equal(m, 4);
+        assert_memory_equal(text, "text", 4);
+    }
+    RV(C_EncryptInit(s, &bad, public), CKR_MECHANISM_PARAM_INVALID);
+    destroy_pair(public, private);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ecdsa_signs_on_every_curve_with_every_hash),
+        cmocka_unit_test(eddsa_signs),
+        cmocka_unit_test(eddsa_takes_long_messages_in_parts),
+        cmocka_unit_test(an_edwards_key_is_taken_in),
+        cmocka_unit_test(montgomery_keys_derive_only),
+        cmocka_unit_test(rsa_signs_with_sha3),
+        cmocka_unit_test(rsa_raw_and_oaep_go_there_and_back),
+    };
+
+    return cmocka_run_group_tests(tests, setup, loop_teardown);
+}
