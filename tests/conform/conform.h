@@ -101,6 +101,8 @@ struct subject {
 /* Loads the module and finds the slot. Exits with a message when that fails: there is nothing to test then. */
 void stage_open(const struct subject *subject);
 void stage_close(void);
+/* A row by itself, and with the tidying up that the next one needs. */
+void stage_try(const struct row *row, struct result *ret);
 void stage_run(const struct row *row, struct result *ret);
 
 /* "CKR_OK", or "0x..." of a static buffer. */
