@@ -4,7 +4,8 @@ noinst_LTLIBRARIES += common/libkmcommon.la
 common_libkmcommon_la_SOURCES = \
 	common/attr.h common/channel.h common/client.h common/conf.h common/cryptoki.h common/cryptoki_funcs.def \
 	common/cryptoki_const.h common/cryptoki_mech.h common/cryptoki_params.h \
-	common/attr.c common/attr.def common/cert.c common/cert.h common/mech.c common/mech.def common/hash.def \
+	common/attr.c common/attr.def common/cert.c common/cert.h common/mech.c common/mech.def common/hash.def common/symmetric.c common/symmetric.h \
+	common/symmetric_aead.c common/symmetric_aes.c common/symmetric_ctr.c common/symmetric_wrap.c \
 	common/domain.c common/domain.def common/domain.h \
 	common/pubkey.c common/pubkey.h common/signature.c common/signature.h \
 	common/channel.c common/client.c common/client_conf.c common/nest.c common/nest.h common/pool.c common/pool.h \

@@ -34,9 +34,9 @@ server_raft_sources = \
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h \
-	server/hsm/builtin.c server/hsm/crypto.c server/hsm/crypto.h server/hsm/crypto_aead.c server/hsm/crypto_aes.c server/hsm/crypto_cipher.c \
-	server/hsm/crypto_cipher.h server/hsm/crypto_ctr.c server/hsm/crypto_ec.c server/hsm/crypto_message.c \
-	server/hsm/crypto_mac.c server/hsm/crypto_rsa.c server/hsm/crypto_wrap.c server/hsm/keybuild.c server/hsm/keycache.c server/hsm/keycache.h \
+	server/hsm/builtin.c server/hsm/crypto.c server/hsm/crypto.h server/hsm/crypto_cipher.c \
+	server/hsm/crypto_ec.c server/hsm/crypto_message.c \
+	server/hsm/crypto_mac.c server/hsm/crypto_rsa.c server/hsm/keybuild.c server/hsm/keycache.c server/hsm/keycache.h \
 	server/hsm/keyform.c server/hsm/keymake.c server/hsm/master_key.c server/hsm/seal.c server/hsm/seal.h
 
 server_govern_sources = \

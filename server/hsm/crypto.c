@@ -10,7 +10,6 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,40 +44,20 @@ static EVP_MAC_CTX *mac_ready(EVP_MAC *mac, const char *param, const char *name,
     return ctx;
 }
 
-/* The ciphers of one key length, in bits, and what is made of them. */
-static bool open_aes(struct km_crypto *crypto, EVP_MAC *cmac, int size)
-{
-    static const char *const modes[KM_AES_MODES] = {"ECB", "CBC", "CBC-CTS", "CTR", "OFB",  "CFB8",
-                                                    "CFB", "XTS", "GCM",     "CCM", "WRAP", "WRAP-PAD"};
-    char name[32];
-    int bits = 128 + 64 * size;
-
-    for (int mode = 0; mode < KM_AES_MODES; mode++) {
-        if (mode == KM_AES_XTS && bits == 192)
-            continue;
-        snprintf(name, sizeof(name), "AES-%d-%s", bits, modes[mode]);
-        crypto->aes[mode][size] = EVP_CIPHER_fetch(NULL, name, NULL);
-        if (crypto->aes[mode][size] == NULL)
-            return false;
-    }
-    snprintf(name, sizeof(name), "AES-%d-CBC", bits);
-    crypto->cmac[size] = mac_ready(cmac, OSSL_MAC_PARAM_CIPHER, name, (size_t)bits / 8);
-    return crypto->cmac[size] != NULL;
-}
-
 enum km_err km_crypto_open(struct km_crypto *crypto)
 {
+    static const char *const cbc[KM_AES_SIZES] = {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"};
     EVP_MAC *cmac = EVP_MAC_fetch(NULL, "CMAC", NULL);
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
     bool is_complete = mac != NULL;
 
     memset(crypto, 0, sizeof(*crypto));
     crypto->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    crypto->chacha20 = EVP_CIPHER_fetch(NULL, "ChaCha20", NULL);
-    crypto->chacha20_poly1305 = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-    is_complete = is_complete && crypto->hkdf != NULL && crypto->chacha20 != NULL && crypto->chacha20_poly1305 != NULL;
-    for (int size = 0; size < KM_AES_SIZES && is_complete; size++)
-        is_complete = open_aes(crypto, cmac, size);
+    is_complete = is_complete && crypto->hkdf != NULL && km_symmetric_open(NULL, &crypto->symmetric);
+    for (int size = 0; size < KM_AES_SIZES && is_complete; size++) {
+        crypto->cmac[size] = mac_ready(cmac, OSSL_MAC_PARAM_CIPHER, cbc[size], 16 + 8 * (size_t)size);
+        is_complete = crypto->cmac[size] != NULL;
+    }
     for (int i = 0; i < KM_HASHES && mac != NULL; i++) {
         crypto->md[i] = EVP_MD_fetch(NULL, km_hashes[i].md, NULL);
         crypto->hmac[i] = mac_ready(mac, OSSL_MAC_PARAM_DIGEST, km_hashes[i].md, 1);
@@ -98,13 +77,9 @@ void km_crypto_close(struct km_crypto *crypto)
         EVP_MD_free(crypto->md[i]);
         EVP_MAC_CTX_free(crypto->hmac[i]);
     }
-    for (int size = 0; size < KM_AES_SIZES; size++) {
-        for (int mode = 0; mode < KM_AES_MODES; mode++)
-            EVP_CIPHER_free(crypto->aes[mode][size]);
+    for (int size = 0; size < KM_AES_SIZES; size++)
         EVP_MAC_CTX_free(crypto->cmac[size]);
-    }
-    EVP_CIPHER_free(crypto->chacha20);
-    EVP_CIPHER_free(crypto->chacha20_poly1305);
+    km_symmetric_close(&crypto->symmetric);
     EVP_KDF_free(crypto->hkdf);
     memset(crypto, 0, sizeof(*crypto));
 }

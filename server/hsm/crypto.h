@@ -9,6 +9,7 @@
 #include "../../common/domain.h"
 #include "../../common/mech.h"
 #include "../../common/secret.h"
+#include "../../common/symmetric.h"
 #include "../../common/wire.pb-c.h"
 #include "../raft/log.pb-c.h"
 
@@ -23,22 +24,12 @@
 
 #define KM_IDLE_MAX 16 /* ready OpenSSL contexts that a loaded key keeps */
 
-#define KM_AES_SIZES 3 /* 128, 192, 256 bits */
-
-enum km_aes_mode {
-    KM_AES_ECB, KM_AES_CBC, KM_AES_CTS, KM_AES_CTR, KM_AES_OFB, KM_AES_CFB8, KM_AES_CFB128,
-    KM_AES_XTS, /* none with 192 bits */
-    KM_AES_GCM, KM_AES_CCM, KM_AES_KW, KM_AES_KWP,
-    KM_AES_MODES
-};
-
 /* Algorithms. Constant after open; any thread. */
 struct km_crypto {
     EVP_MD *md[KM_HASHES];            /* in the order of hash.def */
     EVP_MAC_CTX *hmac[KM_HASHES];     /* ready but for the key: duplicated for each use */
     EVP_MAC_CTX *cmac[KM_AES_SIZES];  /* likewise */
-    EVP_CIPHER *aes[KM_AES_MODES][KM_AES_SIZES];
-    EVP_CIPHER *chacha20, *chacha20_poly1305;
+    struct km_symmetric symmetric;
     EVP_KDF *hkdf;
 };
 
@@ -92,9 +83,6 @@ typedef CK_RV km_use_fn(const struct km_crypto *crypto, struct km_loaded *key, c
 km_use_fn km_rsa_use, km_ec_use, km_message_use;
 /* Secret keys: every ENCRYPT and DECRYPT, every SIGN and VERIFY. */
 km_use_fn km_cipher_use, km_mac_use;
-/* The GMAC of `use`. Errors: CKR_MECHANISM_PARAM_INVALID, ... */
-CK_RV km_gmac(const struct km_crypto *crypto, const struct km_loaded *key, const struct km_mech *mech, const Kmw__Use *use,
-              uint8_t ret[EVP_MAX_MD_SIZE], size_t *ret_len);
 
 /* Makes a key for the heads of a template, or takes one in, and completes the heads with what follows from it. On success `*ret_secret` is
  * what goes into the seal (keyform.c). Errors: the CKR_ of C_GenerateKey(Pair) and C_CreateObject. */

@@ -152,7 +152,7 @@ static bool check_value_of(const struct km_crypto *crypto, const struct km_secre
     if (type == CKK_AES) {
         ctx = EVP_CIPHER_CTX_new();
         is_done = ctx != NULL &&
-                  EVP_CipherInit_ex2(ctx, crypto->aes[KM_AES_ECB][value->len / 8 - 2], value->data, NULL, 1, NULL) == 1 &&
+                  EVP_CipherInit_ex2(ctx, crypto->symmetric.aes[KM_AES_ECB][value->len / 8 - 2], value->data, NULL, 1, NULL) == 1 &&
                   EVP_CipherUpdate(ctx, out, &n, zeros, 16) == 1 && n == 16;
         EVP_CIPHER_CTX_free(ctx);
     } else {

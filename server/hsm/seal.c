@@ -47,7 +47,7 @@ static EVP_CIPHER_CTX *start(const struct km_crypto *crypto, const struct km_sec
     bool is_ready = ctx != NULL && head->len > 0 && head->len <= INT32_MAX &&
                     km_seal_derive(crypto, master_key, salt, KM_SEAL_SALT_LEN, "keymoot seal v1", derived,
                                    sizeof(derived)) == KM_OK &&
-                    EVP_CipherInit_ex2(ctx, crypto->aes[KM_AES_GCM][2], derived, derived + KEY_LEN, is_seal, NULL) == 1 &&
+                    EVP_CipherInit_ex2(ctx, crypto->symmetric.aes[KM_AES_GCM][2], derived, derived + KEY_LEN, is_seal, NULL) == 1 &&
                     EVP_CipherUpdate(ctx, NULL, &n, &format, 1) == 1 &&
                     EVP_CipherUpdate(ctx, NULL, &n, head->data, (int)head->len) == 1;
 

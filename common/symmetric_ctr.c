@@ -3,7 +3,7 @@
  * Key streams that are counted: AES-CTR and ChaCha20. Invariant: no part of a key stream is given twice in one message;
  * where the counter would pass its end the message is refused, unless the standard says that it wraps.
  */
-#include "crypto_cipher.h"
+#include "symmetric.h"
 
 #include <string.h>
 
@@ -38,31 +38,26 @@ static void zero_counter(uint8_t counter[KM_BLOCK], unsigned bits)
 }
 
 /* PKCS#11's counter is the block's last bits only and wraps within them; OpenSSL's is the whole block. */
-CK_RV km_cipher_ctr(struct km_cipher_job *job)
+CK_RV km_symmetric_ctr(struct km_symmetric_job *job)
 {
-    const EVP_CIPHER *cipher = km_cipher_aes(job, KM_AES_CTR);
+    const EVP_CIPHER *cipher = km_symmetric_aes(job, KM_AES_CTR);
     unsigned bits = job->m->counter_bits;
-    size_t blocks = (job->in.len + KM_BLOCK - 1) / KM_BLOCK, done = 0;
+    size_t blocks = (job->len + KM_BLOCK - 1) / KM_BLOCK, done = 0;
     uint8_t counter[KM_BLOCK];
-    CK_RV rv;
 
     if (job->m->iv.len != KM_BLOCK || bits == 0 || bits > 128)
         return CKR_MECHANISM_PARAM_INVALID;
     if (cipher == NULL)
         return CKR_KEY_SIZE_RANGE;
     if (bits < 32 && blocks > (size_t)1 << bits)
-        return km_cipher_bad_length(job);
+        return km_symmetric_bad_length(job);
     memcpy(counter, job->m->iv.data, KM_BLOCK);
-    rv = km_cipher_room(job, job->in.len);
-    if (rv != CKR_OK)
-        return rv;
-    while (done < job->in.len) {
-        size_t left = job->in.len - done,
-               n = blocks_to_wrap(counter, bits, (left + KM_BLOCK - 1) / KM_BLOCK) * KM_BLOCK;
+    while (done < job->len) {
+        size_t left = job->len - done, n = blocks_to_wrap(counter, bits, (left + KM_BLOCK - 1) / KM_BLOCK) * KM_BLOCK;
         if (n > left)
             n = left;
-        if (EVP_CipherInit_ex2(job->ctx, cipher, job->key->raw.data, counter, 1, NULL) != 1 ||
-            !km_cipher_update(job, job->in.data + done, n))
+        if (EVP_CipherInit_ex2(job->ctx, cipher, job->key, counter, 1, NULL) != 1 ||
+            !km_symmetric_update(job, job->in + done, n))
             return CKR_FUNCTION_FAILED;
         done += n;
         zero_counter(counter, bits);
@@ -80,23 +75,21 @@ static uint64_t little_endian(const uint8_t *p, unsigned len)
 }
 
 /* The counter is the IV's first 32 (RFC 8439) or 64 bits (as ChaCha20 was published). */
-CK_RV km_cipher_chacha20(struct km_cipher_job *job)
+CK_RV km_symmetric_chacha20(struct km_symmetric_job *job)
 {
     const ProtobufCBinaryData *iv = &job->m->iv;
     unsigned bits = job->m->counter_bits;
-    uint64_t blocks = (job->in.len + CHACHA_BLOCK - 1) / CHACHA_BLOCK, first;
-    CK_RV rv;
+    uint64_t blocks = (job->len + CHACHA_BLOCK - 1) / CHACHA_BLOCK, first;
 
+    if (job->key_len != 32)
+        return CKR_KEY_SIZE_RANGE;
     if (iv->len != CHACHA_IV || (bits != 32 && bits != 64))
         return CKR_MECHANISM_PARAM_INVALID;
     first = little_endian(iv->data, bits / 8);
     if (blocks > 0 && blocks - 1 > (bits == 32 ? UINT32_MAX : UINT64_MAX) - first)
-        return km_cipher_bad_length(job);
-    rv = km_cipher_room(job, job->in.len);
-    if (rv != CKR_OK)
-        return rv;
-    if (EVP_CipherInit_ex2(job->ctx, job->crypto->chacha20, job->key->raw.data, iv->data, 1, NULL) != 1 ||
-        !km_cipher_update(job, job->in.data, job->in.len))
+        return km_symmetric_bad_length(job);
+    if (EVP_CipherInit_ex2(job->ctx, job->algorithms->chacha20, job->key, iv->data, 1, NULL) != 1 ||
+        !km_symmetric_update(job, job->in, job->len))
         return CKR_FUNCTION_FAILED;
     return CKR_OK;
 }

@@ -3,7 +3,8 @@
  * AES key wrap (SP 800-38F) over any bytes, in three forms: whole semiblocks (RFC 3394), zero padding with the length
  * (KWP, RFC 5649), and PKCS#7 padding to a semiblock. For C_Encrypt and C_Decrypt, and for keys that are wrapped.
  */
-#include "crypto_cipher.h"
+#include "secret.h"
+#include "symmetric.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -23,44 +24,40 @@ static size_t padding_before(const uint8_t *end)
 }
 
 /* OpenSSL's one call; what it makes is at most 15 bytes longer than what it gets. */
-static CK_RV run(struct km_cipher_job *job, enum km_aes_mode mode, const uint8_t *in, size_t len)
+static CK_RV run(struct km_symmetric_job *job, enum km_aes_mode mode, const uint8_t *in, size_t len)
 {
-    const EVP_CIPHER *cipher = km_cipher_aes(job, mode);
+    const EVP_CIPHER *cipher = km_symmetric_aes(job, mode);
     const uint8_t *iv = job->m->iv.len > 0 ? job->m->iv.data : NULL;
-    CK_RV rv;
 
     if (cipher == NULL)
         return CKR_KEY_SIZE_RANGE;
     if (job->m->iv.len != 0 && job->m->iv.len != (mode == KM_AES_KWP ? 4 : 8))
         return CKR_MECHANISM_PARAM_INVALID;
-    rv = km_cipher_room(job, len + 2 * SEMIBLOCK);
-    if (rv != CKR_OK)
-        return rv;
     EVP_CIPHER_CTX_set_flags(job->ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    if (EVP_CipherInit_ex2(job->ctx, cipher, job->key->raw.data, iv, job->is_encrypt, NULL) != 1)
+    if (EVP_CipherInit_ex2(job->ctx, cipher, job->key, iv, job->is_encrypt, NULL) != 1)
         return CKR_FUNCTION_FAILED;
-    if (!km_cipher_update(job, in, len))
+    if (!km_symmetric_update(job, in, len))
         return job->is_encrypt ? CKR_FUNCTION_FAILED : CKR_ENCRYPTED_DATA_INVALID;
     return CKR_OK;
 }
 
-static CK_RV wrap_pkcs7(struct km_cipher_job *job)
+static CK_RV wrap_pkcs7(struct km_symmetric_job *job)
 {
-    size_t pad = SEMIBLOCK - job->in.len % SEMIBLOCK, len = job->in.len + pad;
+    size_t pad = SEMIBLOCK - job->len % SEMIBLOCK, len = job->len + pad;
     uint8_t *padded = malloc(len);
     CK_RV rv;
 
     if (padded == NULL)
         return CKR_HOST_MEMORY;
-    memcpy(padded, job->in.data, job->in.len);
-    memset(padded + job->in.len, (int)pad, pad);
+    memcpy(padded, job->in, job->len);
+    memset(padded + job->len, (int)pad, pad);
     rv = run(job, KM_AES_KW, padded, len);
     km_wipe(padded, len);
     free(padded);
     return rv;
 }
 
-CK_RV km_cipher_wrap(struct km_cipher_job *job)
+CK_RV km_symmetric_wrap(struct km_symmetric_job *job)
 {
     enum km_mech_scheme scheme = job->mech->scheme;
     size_t least = scheme == KM_MS_KWP ? 1 : scheme == KM_MS_KW ? 2 * SEMIBLOCK : SEMIBLOCK;
@@ -69,11 +66,11 @@ CK_RV km_cipher_wrap(struct km_cipher_job *job)
 
     if (!job->is_encrypt)
         least = scheme == KM_MS_KWP ? 2 * SEMIBLOCK : 3 * SEMIBLOCK;
-    if (job->in.len < least || ((!job->is_encrypt || scheme == KM_MS_KW) && job->in.len % SEMIBLOCK != 0))
-        return km_cipher_bad_length(job);
+    if (job->len < least || ((!job->is_encrypt || scheme == KM_MS_KW) && job->len % SEMIBLOCK != 0))
+        return km_symmetric_bad_length(job);
     if (job->is_encrypt && scheme == KM_MS_KW_PKCS7)
         return wrap_pkcs7(job);
-    rv = run(job, scheme == KM_MS_KWP ? KM_AES_KWP : KM_AES_KW, job->in.data, job->in.len);
+    rv = run(job, scheme == KM_MS_KWP ? KM_AES_KWP : KM_AES_KW, job->in, job->len);
     if (rv != CKR_OK || scheme != KM_MS_KW_PKCS7)
         return rv;
     pad = padding_before(job->out + job->out_len);
