@@ -6,7 +6,7 @@ unit_programs =
 # --- tables, server/hsm, server/service/template: keys and what is said about them
 if HAVE_CMOCKA
 unit_programs += tests/unit/test_attr tests/unit/test_mech tests/unit/test_template tests/unit/test_builtin \
-	tests/unit/test_builtin_ec tests/unit/test_builtin_rsa tests/unit/test_builtin_secret \
+	tests/unit/test_builtin_ec tests/unit/test_builtin_rsa tests/unit/test_builtin_secret tests/unit/test_builtin_symmetric \
 	tests/unit/test_keycache tests/unit/test_master_key
 endif
 tests_unit_test_attr_SOURCES = tests/unit/test_attr.c tests/unit/unit.h
@@ -24,6 +24,8 @@ tests_unit_test_builtin_rsa_SOURCES = tests/unit/test_builtin_rsa.c $(builtin_ki
 tests_unit_test_builtin_rsa_LDADD = $(unit_libs)
 tests_unit_test_builtin_secret_SOURCES = tests/unit/test_builtin_secret.c $(builtin_kit)
 tests_unit_test_builtin_secret_LDADD = $(unit_libs)
+tests_unit_test_builtin_symmetric_SOURCES = tests/unit/test_builtin_symmetric.c $(builtin_kit)
+tests_unit_test_builtin_symmetric_LDADD = $(unit_libs)
 tests_unit_test_keycache_SOURCES = tests/unit/test_keycache.c tests/unit/unit.h
 tests_unit_test_keycache_LDADD = $(unit_libs)
 tests_unit_test_master_key_SOURCES = tests/unit/test_master_key.c tests/unit/unit.h
