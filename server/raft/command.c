@@ -66,6 +66,11 @@ static Kml__Result *result_new(const struct km_outcome *outcome)
         id->len = KM_ID_LEN;
         memcpy(id->data, outcome->ids[result->n_ids], KM_ID_LEN);
     }
+    if (outcome->companion.len > 0) {
+        result->companion.data = km_need(outcome->companion.len);
+        result->companion.len = outcome->companion.len;
+        memcpy(result->companion.data, outcome->companion.data, outcome->companion.len);
+    }
     return result;
 }
 

@@ -75,6 +75,7 @@ enum km_err km_apply_object_create(struct km_state *state, const Kml__ObjectCrea
         km_record_add(state, creation.tokens[i], creation.records[i]);
         object_changed(state, creation.tokens[i], creation.records[i]->object.id, ret);
     }
+    ret->companion = body->companion;
     return KM_OK;
 }
 

@@ -125,6 +125,7 @@ struct km_outcome {
     size_t n_ids;
     uint64_t session;
     uint32_t failed;
+    ProtobufCBinaryData companion; /* borrowed from the command */
 };
 
 /* --- store_state.c: memory, lifetime, digest ---------------------------------------------------------------------- */

@@ -172,6 +172,8 @@ const char *km_held_check(struct km_call *call, const struct km_held *held, CK_R
 enum km_flow km_reply_objects(struct km_call *call, size_t n);
 enum km_flow km_reply_object(struct km_call *call, const Kml__Head *head, const ProtobufCBinaryData *sealed,
                              const Kmw__Template *secrets);
+/* The stored object of this id for the reply; one that is gone again is left out. */
+enum km_flow km_reply_stored(struct km_call *call, const ProtobufCBinaryData *id);
 /* A reply with the stored objects that `result` names; one that is gone again is left out. A km_op_row's `reply`. */
 enum km_flow km_reply_result(struct km_call *call, const Kml__Result *result);
 /* Fills in what the service knows of a new head: token, owner, time, back end; for session objects login and expiry

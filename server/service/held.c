@@ -214,20 +214,24 @@ enum km_flow km_reply_object(struct km_call *call, const Kml__Head *head, const 
     return KM_FLOW_GO;
 }
 
+enum km_flow km_reply_stored(struct km_call *call, const ProtobufCBinaryData *id)
+{
+    const struct km_object *object = id->len == KM_ID_LEN ? km_store_object(call->service->store, id->data) : NULL;
+    struct km_held held = {0};
+    if (!object)
+        return KM_FLOW_GO;
+    enum km_flow flow = hold_stored(call, object, &held);
+    if (flow == KM_FLOW_GO)
+        flow = km_reply_object(call, held.head, NULL, NULL);
+    if (flow == KM_FLOW_GO)
+        call->audit_object = held.head->id.data;
+    return flow;
+}
+
 enum km_flow km_reply_result(struct km_call *call, const Kml__Result *result)
 {
     enum km_flow flow = km_reply_objects(call, result->n_ids);
-    for (size_t i = 0; i < result->n_ids && flow == KM_FLOW_GO; i++) {
-        const struct km_object *object =
-            result->ids[i].len == KM_ID_LEN ? km_store_object(call->service->store, result->ids[i].data) : NULL;
-        struct km_held held = {0};
-        if (!object)
-            continue;
-        flow = hold_stored(call, object, &held);
-        if (flow == KM_FLOW_GO)
-            flow = km_reply_object(call, held.head, NULL, NULL);
-        if (flow == KM_FLOW_GO)
-            call->audit_object = held.head->id.data;
-    }
+    for (size_t i = 0; i < result->n_ids && flow == KM_FLOW_GO; i++)
+        flow = km_reply_stored(call, &result->ids[i]);
     return flow == KM_FLOW_GO ? km_call_rv(call, CKR_OK, NULL) : flow;
 }

@@ -91,6 +91,47 @@ enum km_flow km_op_key_generate(struct km_call *call)
     return flow == KM_FLOW_GO ? km_call_rv(call, CKR_OK, NULL) : flow;
 }
 
+/* One half goes to the log; the other one, which the client keeps, goes with it for the answer only, so that a retry
+ * gets the same key. */
+static enum km_flow commit_half(struct km_call *call, Kml__Object *stored, const Kml__Object *companion)
+{
+    Kml__ObjectCreate body = KML__OBJECT_CREATE__INIT;
+    Kml__Command command = KML__COMMAND__INIT;
+    enum km_flow flow = km_seal_pack(call, companion, &body.companion);
+    if (flow != KM_FLOW_GO)
+        return flow;
+    body.n_objects = 1;
+    body.objects = &stored;
+    command.body_case = KML__COMMAND__BODY_OBJECT_CREATE;
+    command.object_create = &body;
+    return km_change_commit(call, &command);
+}
+
+/* The answer with both halves, the public key first, when one of them is a session object. */
+static enum km_flow reply_halves(struct km_call *call, const Kml__Result *result)
+{
+    ProtobufCBinaryData sealed;
+    Kml__Object *object = kml__object__unpack(&call->arena.allocator, result->companion.len, result->companion.data);
+    Kml__Head *head = object ? km_head_unpack(call, object->head.data, object->head.len) : NULL;
+    if (!head || result->n_ids != 1)
+        return km_call_err(call, KM_ERR_NOMEM, "reading the key pair");
+    enum km_flow flow = km_seal_pack(call, object, &sealed);
+    if (flow == KM_FLOW_GO)
+        flow = km_reply_objects(call, 2);
+    if (flow == KM_FLOW_GO && head->class_ == CKO_PUBLIC_KEY)
+        flow = km_reply_object(call, head, NULL, NULL);
+    if (flow == KM_FLOW_GO)
+        flow = km_reply_stored(call, &result->ids[0]);
+    if (flow == KM_FLOW_GO && head->class_ == CKO_PRIVATE_KEY)
+        flow = km_reply_object(call, head, &sealed, NULL);
+    return flow == KM_FLOW_GO ? km_call_rv(call, CKR_OK, NULL) : flow;
+}
+
+enum km_flow km_reply_pair(struct km_call *call, const Kml__Result *result)
+{
+    return result->companion.len > 0 ? reply_halves(call, result) : km_reply_result(call, result);
+}
+
 enum km_flow km_op_key_pair_generate(struct km_call *call)
 {
     const Kmw__KeyPairGenerate *in = call->in->key_pair_generate;
@@ -103,11 +144,11 @@ enum km_flow km_op_key_pair_generate(struct km_call *call)
         flow = make_head(call, in->public_template, mech, CKO_PUBLIC_KEY, &public_head);
     if (flow == KM_FLOW_GO)
         flow = make_head(call, in->private_template, mech, CKO_PRIVATE_KEY, &head);
-    if (flow == KM_FLOW_GO && public_head->is_session != head->is_session)
-        return km_call_rv(call, CKR_TEMPLATE_INCONSISTENT,
-                          "both keys of a pair must be token objects, or both session objects");
     if (flow == KM_FLOW_GO)
         flow = generate(call, mech, public_head, head, &public_object, &object);
+    if (flow == KM_FLOW_GO && public_head->is_session != head->is_session)
+        return head->is_session ? commit_half(call, &public_object, &object)
+                                : commit_half(call, &object, &public_object);
     if (flow == KM_FLOW_GO && !head->is_session)
         return commit(call, &public_object, &object);
     if (flow == KM_FLOW_GO)

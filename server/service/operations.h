@@ -33,6 +33,7 @@ enum km_flow km_op_object_find(struct km_call *call);
 /* keys: op_key.c, op_use.c */
 enum km_flow km_op_key_generate(struct km_call *call);
 enum km_flow km_op_key_pair_generate(struct km_call *call);
+enum km_flow km_reply_pair(struct km_call *call, const Kml__Result *result);
 enum km_flow km_op_use(struct km_call *call);
 enum km_flow km_op_random(struct km_call *call);
 

@@ -311,6 +311,45 @@ static void rsa_raw_and_oaep_go_there_and_back(void **state)
     destroy_pair(public, private);
 }
 
+/* --- halves --- */
+
+/* CKA_TOKEN of the two keys of a pair may differ. */
+static void one_half_may_be_on_the_token(void **state)
+{
+    CK_MECHANISM gen = {CKM_EC_EDWARDS_KEY_PAIR_GEN, NULL, 0}, m = {CKM_EDDSA, NULL, 0};
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_ULONG before, n = 64;
+    CK_BYTE signature[64];
+    (void)state;
+
+    for (int is_private_stored = 0; is_private_stored < 2; is_private_stored++) {
+        CK_ATTRIBUTE public_template[] = {bytes_attr(CKA_EC_PARAMS, ED25519, 5),
+                                          {CKA_TOKEN, is_private_stored ? &no : &yes, 1},
+                                          bytes_attr(CKA_LABEL, "half", 4)};
+        CK_ATTRIBUTE private_template[] = {{CKA_TOKEN, is_private_stored ? &yes : &no, 1},
+                                           bytes_attr(CKA_LABEL, "half", 4)};
+        CK_OBJECT_HANDLE public, private;
+        CK_BBOOL public_on = 2, private_on = 2;
+        CK_ATTRIBUTE get_public = {CKA_TOKEN, &public_on, 1}, get_private = {CKA_TOKEN, &private_on, 1};
+        CK_SESSION_HANDLE other;
+        before = loop_count(s, "half");
+        other = loop_open(CKF_RW_SESSION);
+        OK(C_GenerateKeyPair(other, &gen, public_template, 3, private_template, 2, &public, &private));
+        OK(C_GetAttributeValue(other, public, &get_public, 1));
+        OK(C_GetAttributeValue(other, private, &get_private, 1));
+        assert_int_equal(public_on, !is_private_stored);
+        assert_int_equal(private_on, is_private_stored);
+        OK(C_SignInit(other, &m, private));
+        OK(C_Sign(other, BYTES("m"), signature, &n));
+        OK(C_VerifyInit(other, &m, public));
+        OK(C_Verify(other, BYTES("m"), signature, n));
+        assert_int_equal(loop_count(s, "half"), before + 2);
+        OK(C_CloseSession(other)); /* the half that was the session's goes */
+        assert_int_equal(loop_count(s, "half"), before + 1);
+        OK(C_DestroyObject(s, is_private_stored ? private : public));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +360,7 @@ int main(void)
         cmocka_unit_test(montgomery_keys_derive_only),
         cmocka_unit_test(rsa_signs_with_sha3),
         cmocka_unit_test(rsa_raw_and_oaep_go_there_and_back),
+        cmocka_unit_test(one_half_may_be_on_the_token),
     };
 
     return cmocka_run_group_tests(tests, setup, loop_teardown);

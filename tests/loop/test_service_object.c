@@ -238,16 +238,6 @@ static void a_key_that_always_asks_gets_the_pin_with_each_use(void **state)
     ASK_RV(&app, req_sign(&key.id, CKM_ECDSA, USER_PIN), false, CKR_OK);
 }
 
-static void halves_of_a_pair_live_together(void **state)
-{
-    (void)state;
-    Kmw__Template *public = t_new(), *private = t_new();
-    t_bytes(public, CKA_EC_PARAMS, "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10);
-    t_bool(public, CKA_TOKEN, false);
-    t_bool(private, CKA_TOKEN, true);
-    ASK_RV(&app, req_pair(public, private), true, CKR_TEMPLATE_INCONSISTENT);
-}
-
 /* --- exactly once ---------------------------------------------------------------------------------------------------
  */
 
@@ -272,6 +262,36 @@ static Kmw__Reply *ask_twice(struct asker *a, Kmw__Request *request)
     }
     kmw__reply__free_unpacked(first, NULL);
     return second;
+}
+
+/* Either half of a pair may be a session object, which the log does not keep: the retry gets it all the same. */
+static void halves_of_a_pair_may_live_apart(void **state)
+{
+    (void)state;
+    for (int is_private_stored = 0; is_private_stored < 2; is_private_stored++) {
+        Kmw__Template *public = t_new(), *private = t_new();
+        t_bytes(public, CKA_EC_PARAMS, "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10);
+        t_bool(public, CKA_TOKEN, !is_private_stored);
+        t_bool(private, CKA_TOKEN, is_private_stored);
+        Kmw__Reply *first = ask(&app, req_pair(public, private), true), *second = ask_again(&app);
+        assert_int_equal(first->rv, CKR_OK);
+        assert_int_equal(second->rv, CKR_OK);
+        assert_int_equal(first->objects->n_objects, 2);
+        assert_int_equal(second->objects->n_objects, 2);
+        assert_int_equal(first->token_version, second->token_version);
+        for (int i = 0; i < 2; i++) {
+            const Kmw__Object *a = first->objects->objects[i], *b = second->objects->objects[i];
+            bool is_sealed = i == 1 && !is_private_stored;
+            assert_int_equal(km_attr_ulong(a->attrs, a->n_attrs, CKA_CLASS, 99),
+                             i == 0 ? CKO_PUBLIC_KEY : CKO_PRIVATE_KEY);
+            assert_memory_equal(a->id.data, b->id.data, 16);
+            assert_true((a->sealed.len > 0) == is_sealed);
+            assert_int_equal(a->sealed.len, b->sealed.len);
+            assert_true(a->sealed.len == 0 || memcmp(a->sealed.data, b->sealed.data, a->sealed.len) == 0);
+        }
+        kmw__reply__free_unpacked(first, NULL);
+        kmw__reply__free_unpacked(second, NULL);
+    }
 }
 
 static void forgotten_within_a_second(int n)
@@ -362,7 +382,7 @@ int main(void)
         cmocka_unit_test_setup(a_session_copy_ends_with_its_original, log_in),
         cmocka_unit_test_setup(sensitive_values_stay_inside, log_in),
         cmocka_unit_test_setup(a_key_that_always_asks_gets_the_pin_with_each_use, log_in),
-        cmocka_unit_test_setup(halves_of_a_pair_live_together, log_in),
+        cmocka_unit_test_setup(halves_of_a_pair_may_live_apart, log_in),
         cmocka_unit_test_setup(a_key_that_left_is_not_kept_in_memory, log_in),
         cmocka_unit_test_setup(every_change_happens_once, log_in),
         cmocka_unit_test_setup(a_number_names_one_change_of_one_session, log_in),
