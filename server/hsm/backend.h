@@ -52,7 +52,8 @@ struct km_backend_ops {
     enum km_backend_result (*use)(struct km_backend *backend, const Kml__Object *object, const struct km_mech *mech,
                                   const Kmw__Use *use, uint8_t **ret, size_t *ret_len, CK_RV *ret_rv);
 
-    /* Drops what is kept in memory of an object that was destroyed or replaced (`object` as it was); unknown ones are fine. */
+    /* Drops what is kept in memory of an object that was destroyed or replaced (`object` as it was), and of session objects that were
+     * made from it; unknown ones are fine. */
     void (*forget)(struct km_backend *backend, const Kml__Object *object);
 
     /* HMAC-SHA-256 of `data` under a key that only back ends of this cluster hold, one for each purpose ("pin", "ticket"). */

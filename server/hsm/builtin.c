@@ -152,8 +152,10 @@ static enum km_err load(struct builtin *b, const Kml__Object *object, struct km_
         err = load_public(head, &key);
     } else {
         err = load_sealed(b, object, head, &key);
-        if (err == KM_OK)
+        if (err == KM_OK) {
+            key->has_ancestors = head->n_ancestors > 0;
             km_keycache_put(b->cache, object, key);
+        }
     }
     kml__head__free_unpacked(head, NULL);
     if (err == KM_OK)
@@ -298,7 +300,14 @@ static enum km_backend_result builtin_use(struct km_backend *backend, const Kml_
 
 static void builtin_forget(struct km_backend *backend, const Kml__Object *object)
 {
-    km_keycache_forget(of(backend)->cache, object);
+    struct km_keycache *cache = of(backend)->cache;
+    Kml__Head *head = kml__head__unpack(NULL, object->head.len, object->head.data);
+
+    km_keycache_forget(cache, object);
+    if (head != NULL && head->id.len == KM_OBJECT_ID_LEN && !head->is_session)
+        km_keycache_forget_descendants(cache, head->id.data);
+    if (head != NULL)
+        kml__head__free_unpacked(head, NULL);
 }
 
 /* An HMAC context keyed for `purpose`; the caller frees it. */

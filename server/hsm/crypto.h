@@ -59,6 +59,7 @@ struct km_loaded {
     /* the cache's (keycache.c) */
     atomic_uint refs;
     Kml__Object record; /* copies of head and seal, which this key was proved to belong to */
+    bool has_ancestors; /* set by who loads it: km_keycache_forget_descendants has to look at it */
     struct km_loaded *next, *newer, *older;
     time_t used;
 };

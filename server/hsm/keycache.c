@@ -5,6 +5,7 @@
  */
 #include "keycache.h"
 
+#include "head.h"
 #include "seal.h"
 
 #include <stdlib.h>
@@ -18,7 +19,7 @@ struct shard {
     pthread_mutex_t lock;
     struct km_loaded **buckets;
     struct km_loaded *newest, *oldest;
-    size_t n, n_secret;
+    size_t n, n_secret, n_with_ancestors;
 };
 
 struct km_keycache {
@@ -99,6 +100,7 @@ static void drop(struct km_keycache *cache, struct shard *shard, struct km_loade
     list_remove(shard, key);
     shard->n--;
     shard->n_secret -= key->raw.data != NULL;
+    shard->n_with_ancestors -= key->has_ancestors;
     km_loaded_release(key);
 }
 
@@ -210,6 +212,7 @@ void km_keycache_put(struct km_keycache *cache, const Kml__Object *object, struc
         atomic_fetch_add(&key->refs, 1);
         shard->n++;
         shard->n_secret += key->raw.data != NULL;
+        shard->n_with_ancestors += key->has_ancestors;
         make_room(cache, shard);
     }
     pthread_mutex_unlock(&shard->lock);
@@ -230,6 +233,32 @@ void km_keycache_forget(struct km_keycache *cache, const Kml__Object *object)
     if (key != NULL)
         drop(cache, shard, key);
     pthread_mutex_unlock(&shard->lock);
+}
+
+static bool descends_from(const struct km_loaded *key, const uint8_t *id)
+{
+    Kml__Head *head = kml__head__unpack(NULL, key->record.head.len, key->record.head.data);
+    bool does = head == NULL; /* without memory to look, better one too many */
+
+    for (size_t i = 0; head != NULL && i < head->n_ancestors; i++)
+        does |= head->ancestors[i].len == KM_OBJECT_ID_LEN && memcmp(head->ancestors[i].data, id, KM_OBJECT_ID_LEN) == 0;
+    if (head != NULL)
+        kml__head__free_unpacked(head, NULL);
+    return does;
+}
+
+void km_keycache_forget_descendants(struct km_keycache *cache, const uint8_t *id)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        for (struct km_loaded *key = shard->n_with_ancestors > 0 ? shard->newest : NULL, *older; key != NULL; key = older) {
+            older = key->older;
+            if (key->has_ancestors && descends_from(key, id))
+                drop(cache, shard, key);
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
 }
 
 void km_keycache_age(struct km_keycache *cache, unsigned seconds)

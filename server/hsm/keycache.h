@@ -20,6 +20,8 @@ struct km_loaded *km_keycache_get(struct km_keycache *cache, const Kml__Object *
 void km_keycache_put(struct km_keycache *cache, const Kml__Object *object, struct km_loaded *key);
 /* Drops the key of this record, if it is there. */
 void km_keycache_forget(struct km_keycache *cache, const Kml__Object *object);
+/* Drops every key whose record names the object `id` (16 bytes) as an ancestor: session keys, which have no record in the store. */
+void km_keycache_forget_descendants(struct km_keycache *cache, const uint8_t *id);
 /* Drops keys that nobody used for `seconds`; 0: all. */
 void km_keycache_age(struct km_keycache *cache, unsigned seconds);
 /* How many are kept now. */

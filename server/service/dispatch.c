@@ -187,6 +187,8 @@ static void check_again(struct km_call *call)
     bool is_ahead;
     CK_RV rv = CKR_KEY_HANDLE_INVALID;
     const char *why = call->used ? km_held_check(call, call->used, &rv) : NULL;
+    if (why && !call->used->stored) /* its ancestor may have been forgotten before this key was loaded */
+        call->service->backend->ops->forget(call->service->backend, &call->used->object);
     if (!km_replica_is_fresh(call->service->replica))
         km_call_verdict(call, KMW__REPLY__VERDICT__ELSEWHERE, "this server may be out of date");
     else if (!call->has_token || call->row->kind == KM_KIND_WAIT)

@@ -98,6 +98,45 @@ static void locked_memory_is_not_hoarded(void **state)
     km_keycache_free(cache);
 }
 
+/* A session key made from the object whose id is full of `ancestor`. */
+static void put_descendant(struct km_keycache *cache, unsigned number, uint8_t ancestor)
+{
+    struct km_loaded *key = km_loaded_new(CKO_SECRET_KEY, CKK_AES);
+    uint8_t id[16], packed[64];
+    ProtobufCBinaryData ancestors = {sizeof(id), id};
+    Kml__Head head = KML__HEAD__INIT;
+    struct record r;
+
+    memset(id, ancestor, sizeof(id));
+    head.is_session = true;
+    head.n_ancestors = 1;
+    head.ancestors = &ancestors;
+    record(&r, number)->head = (ProtobufCBinaryData){kml__head__pack(&head, packed), packed};
+    key->has_ancestors = true;
+    km_keycache_put(cache, &r.object, key);
+    km_loaded_release(key);
+}
+
+static void descendants_go_with_their_ancestor(void **state)
+{
+    struct km_keycache *cache = km_keycache_new(64);
+    uint8_t id[16];
+    (void)state;
+
+    memset(id, 7, sizeof(id));
+    put(cache, 1, true);
+    put_descendant(cache, 2, 7);
+    put_descendant(cache, 3, 8);
+    put_descendant(cache, 4, 7);
+    km_keycache_forget_descendants(cache, id);
+    assert_int_equal(km_keycache_count(cache), 2);
+    assert_true(has(cache, 1));
+    memset(id, 8, sizeof(id));
+    km_keycache_forget_descendants(cache, id);
+    assert_int_equal(km_keycache_count(cache), 1);
+    km_keycache_free(cache);
+}
+
 static void what_is_held_outlives_its_place(void **state)
 {
     struct km_keycache *cache = km_keycache_new(64);
@@ -126,6 +165,7 @@ int main(void)
         cmocka_unit_test(only_the_same_bytes_hit),
         cmocka_unit_test(the_oldest_go_first),
         cmocka_unit_test(locked_memory_is_not_hoarded),
+        cmocka_unit_test(descendants_go_with_their_ancestor),
         cmocka_unit_test(what_is_held_outlives_its_place),
     };
 
