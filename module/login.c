@@ -83,21 +83,30 @@ static CK_RV log_in(struct km_token *token, CK_USER_TYPE user, const CK_UTF8CHAR
     return rv;
 }
 
+static struct km_operation *waits_for_pin(struct km_session *session)
+{
+    for (int i = 0; i < KM_OPERATIONS; i++)
+        if (session->operations[i].is_active && session->operations[i].needs_pin && !session->operations[i].has_pin)
+            return &session->operations[i];
+    return NULL;
+}
+
+/* A server says now whether the PIN is right, since that is what C_Login answers; it proves the use later by itself,
+ * and the ticket that comes with the answer is not kept. */
 static CK_RV log_in_for_use(struct km_session *session, const CK_UTF8CHAR *pin, CK_ULONG pin_len)
 {
-    static const enum km_operation_kind kinds[] = {KM_OP_SIGN, KM_OP_DECRYPT, KM_OP_ENCRYPT, KM_OP_VERIFY};
+    struct km_operation *op = waits_for_pin(session);
+    Kmw__Reply *reply = NULL;
 
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        struct km_operation *op = &session->operations[kinds[i]];
-        if (!op->is_active || !op->needs_pin || op->has_pin)
-            continue;
-        KM_REQUIRE(km_secret_new(&op->pin, pin_len > 0 ? pin_len : 1) == KM_OK, CKR_HOST_MEMORY);
-        memcpy(op->pin.data, pin, pin_len);
-        km_secret_shrink(&op->pin, pin_len);
-        op->has_pin = true;
-        return CKR_OK;
-    }
-    return CKR_OPERATION_NOT_INITIALIZED;
+    KM_REQUIRE(op != NULL, CKR_OPERATION_NOT_INITIALIZED);
+    KM_TRY(ask(session->token, CKU_USER, pin, pin_len, &reply));
+    km_wipe(reply->login->ticket.data, reply->login->ticket.len);
+    km_reply_free(reply);
+    KM_REQUIRE(km_secret_new(&op->pin, pin_len > 0 ? pin_len : 1) == KM_OK, CKR_HOST_MEMORY);
+    memcpy(op->pin.data, pin, pin_len);
+    km_secret_shrink(&op->pin, pin_len);
+    op->has_pin = true;
+    return CKR_OK;
 }
 
 CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)

@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What each kind of operation asks of a mechanism and a key. */
 static const struct kind {
@@ -139,6 +140,22 @@ static CK_RV check_key(const struct kind *kind, const struct km_mech *mech, cons
     return CKR_OK;
 }
 
+static const ProtobufCBinaryData *date_of(const struct km_view *key, CK_ATTRIBUTE_TYPE type)
+{
+    const Kmw__Attr *attr = km_attr_find(key->object->attrs, key->object->n_attrs, type);
+
+    return attr != NULL ? &attr->value : NULL;
+}
+
+/* CKA_START_DATE and CKA_END_DATE, where no server looks at them. */
+static bool is_in_time(const struct km_view *key, enum km_operation_kind kind)
+{
+    bool makes_new = kind == KM_OP_ENCRYPT || kind == KM_OP_SIGN;
+
+    return km_attr_is_within(date_of(key, CKA_START_DATE), date_of(key, CKA_END_DATE), (uint64_t)time(NULL) * 1000,
+                             makes_new);
+}
+
 static CK_RV prepare(struct km_session *session, struct km_operation *op, const CK_MECHANISM *mechanism,
                      CK_OBJECT_HANDLE handle)
 {
@@ -155,6 +172,7 @@ static CK_RV prepare(struct km_session *session, struct km_operation *op, const 
     KM_TRY(check_key(kind, op->mech, op->key));
     KM_TRY(km_mechanism_read(op->mech, mechanism, &op->param));
     op->needs_pin = km_attr_bool(op->key->object->attrs, op->key->object->n_attrs, CKA_ALWAYS_AUTHENTICATE, false);
+    KM_REQUIRE(!is_local || is_in_time(op->key, op->kind), CKR_KEY_FUNCTION_NOT_PERMITTED);
     if (is_local)
         KM_TRY(km_local_public_key(op->key, &op->public_key));
     if (op->mech->scheme == KM_MS_MESSAGE)

@@ -112,11 +112,11 @@ static CK_RV apply(Kmw__Object *object, CK_OBJECT_CLASS class, CK_KEY_TYPE key_t
         bool is_true = attr->value.len == 1 && attr->value.data[0] != 0;
 
         KM_REQUIRE(row != NULL, CKR_ATTRIBUTE_TYPE_INVALID);
-        if (!(flags & KM_AF_CREATE) && is_same(attr, km_attr_find(object->attrs, object->n_attrs, attr->type)))
-            continue; /* programs repeat what they know */
+        if ((flags & KM_AF_COPY) && is_same(attr, km_attr_find(object->attrs, object->n_attrs, attr->type)))
+            continue; /* programs repeat what they know in a copy's template */
         KM_REQUIRE(row->flags & flags, CKR_ATTRIBUTE_READ_ONLY);
         KM_REQUIRE(!(row->flags & KM_AF_SO) || !is_true || is_so, CKR_ATTRIBUTE_READ_ONLY);
-        if (!(flags & KM_AF_CREATE)) {
+        if (!(flags & KM_AF_CREATE) && !is_same(attr, km_attr_find(object->attrs, object->n_attrs, attr->type))) {
             KM_REQUIRE(!(row->flags & KM_AF_UP) || is_true, CKR_ATTRIBUTE_READ_ONLY);
             KM_REQUIRE(!(row->flags & KM_AF_DOWN) || !is_true, CKR_ATTRIBUTE_READ_ONLY);
         }

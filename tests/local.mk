@@ -280,3 +280,12 @@ check-kat: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' KAT_EACH=0 $(srcdir)/tests/conform/run kat
 EXTRA_DIST += tests/dev.sh tests/conform/softhsm.known tests/conform/keymoot.known
 TESTS += tests/conform/run
+
+# --- objects through the module
+if HAVE_CMOCKA
+check_PROGRAMS += tests/loop/test_module_attr tests/loop/test_module_object
+endif
+tests_loop_test_module_attr_SOURCES = tests/loop/test_module_attr.c tests/loop/attr_rules.def $(loop_kit)
+tests_loop_test_module_attr_LDADD = $(loop_libs)
+tests_loop_test_module_object_SOURCES = tests/loop/test_module_object.c $(loop_kit)
+tests_loop_test_module_object_LDADD = $(loop_libs)

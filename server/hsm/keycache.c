@@ -241,7 +241,8 @@ static bool descends_from(const struct km_loaded *key, const uint8_t *id)
     bool does = head == NULL; /* without memory to look, better one too many */
 
     for (size_t i = 0; head != NULL && i < head->n_ancestors; i++)
-        does |= head->ancestors[i].len == KM_OBJECT_ID_LEN && memcmp(head->ancestors[i].data, id, KM_OBJECT_ID_LEN) == 0;
+        does |=
+            head->ancestors[i].len == KM_OBJECT_ID_LEN && memcmp(head->ancestors[i].data, id, KM_OBJECT_ID_LEN) == 0;
     if (head != NULL)
         kml__head__free_unpacked(head, NULL);
     return does;
@@ -252,7 +253,8 @@ void km_keycache_forget_descendants(struct km_keycache *cache, const uint8_t *id
     for (int i = 0; i < SHARDS; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_lock(&shard->lock);
-        for (struct km_loaded *key = shard->n_with_ancestors > 0 ? shard->newest : NULL, *older; key != NULL; key = older) {
+        for (struct km_loaded *key = shard->n_with_ancestors > 0 ? shard->newest : NULL, *older; key != NULL;
+             key = older) {
             older = key->older;
             if (key->has_ancestors && descends_from(key, id))
                 drop(cache, shard, key);

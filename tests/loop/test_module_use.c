@@ -318,8 +318,11 @@ static void a_key_may_want_its_pin_each_time(void **state)
     OK(C_Login(s, CKU_CONTEXT_SPECIFIC, loop_pin(), loop_pin_len()));
     OK(C_Sign(s, BYTES("x"), signature, &n));
     OK(C_SignInit(s, &m, key));
-    OK(C_Login(s, CKU_CONTEXT_SPECIFIC, BYTES("wrong PIN")));
-    RV(C_Sign(s, BYTES("x"), signature, &n), CKR_PIN_INCORRECT);
+    RV(C_Login(s, CKU_CONTEXT_SPECIFIC, BYTES("wrong PIN")), CKR_PIN_INCORRECT);
+    OK(C_Login(s, CKU_CONTEXT_SPECIFIC, loop_pin(), loop_pin_len())); /* the operation still waits for it */
+    RV(C_Login(s, CKU_CONTEXT_SPECIFIC, loop_pin(), loop_pin_len()), CKR_OPERATION_NOT_INITIALIZED);
+    OK(C_SignUpdate(s, BYTES("x")));
+    OK(C_SignFinal(s, signature, &n));
     OK(C_VerifyInit(s, &m, pub));
     OK(C_Verify(s, BYTES("x"), signature, 64));
 }
