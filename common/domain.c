@@ -60,8 +60,7 @@ CK_ATTRIBUTE_TYPE km_public_attr(CK_KEY_TYPE key_type)
     return is_curve(key_type) ? CKA_EC_POINT : CKA_VALUE;
 }
 
-/* An OID or a curveName. */
-static bool is_named(const uint8_t *value, size_t len)
+bool km_domain_is_named(const uint8_t *value, size_t len)
 {
     return len > 2 && (value[0] == TAG_OID || value[0] == TAG_PRINTABLE) && value[1] < 0x80 && len == 2u + value[1];
 }
@@ -69,7 +68,7 @@ static bool is_named(const uint8_t *value, size_t len)
 /* Whether the words in `names` have the PrintableString `value`. */
 static bool has_name(const char *names, const uint8_t *value, size_t len)
 {
-    if (value[0] != TAG_PRINTABLE)
+    if (!km_domain_is_named(value, len) || value[0] != TAG_PRINTABLE)
         return false;
     for (const char *at = names; *at != '\0';) {
         size_t n = strcspn(at, " ");
@@ -87,16 +86,15 @@ static bool is_same(const uint8_t *oid, size_t oid_len, const uint8_t *value, si
 
 const struct km_domain *km_domain_by(CK_KEY_TYPE key_type, const uint8_t *value, size_t len)
 {
-    if (!is_curve(key_type) ? len != 8 : !is_named(value, len))
+    if (!is_curve(key_type) && len != 8)
         return NULL;
     for (size_t i = 0; i < DOMAINS; i++) {
         const struct km_domain *d = &table[i];
         if (d->key_type != key_type)
             continue;
-        if (d->set != 0
-                ? km_attr_get_u64(value) == d->set
-                : is_same(d->oid, d->oid_len, value, len) || is_same(d->other_oid, d->other_oid_len, value, len) ||
-                      has_name(d->curve_names, value, len))
+        if (d->set != 0 ? km_attr_get_u64(value) == d->set
+                        : is_same(d->oid, d->oid_len, value, len) || is_same(d->other, d->other_len, value, len) ||
+                              has_name(d->curve_names, value, len))
             return d;
     }
     return NULL;
@@ -115,7 +113,7 @@ CK_RV km_domain_check(CK_KEY_TYPE key_type, const uint8_t *value, size_t len)
         return CKR_OK;
     if (!is_curve(key_type))
         return CKR_ATTRIBUTE_VALUE_INVALID;
-    return is_named(value, len) ? CKR_CURVE_NOT_SUPPORTED : CKR_DOMAIN_PARAMS_INVALID;
+    return km_domain_is_named(value, len) ? CKR_CURVE_NOT_SUPPORTED : CKR_DOMAIN_PARAMS_INVALID;
 }
 
 const struct km_domain *km_domain_of_pkey(const EVP_PKEY *pkey)

@@ -22,8 +22,8 @@ struct km_domain {
     size_t secret_len, public_len, signature_len, seed_len; /* bytes; 0: there is none */
     const uint8_t *oid;                                     /* DER, as CKA_EC_PARAMS */
     size_t oid_len;
-    const uint8_t *other_oid; /* taken, not given */
-    size_t other_oid_len;
+    const uint8_t *other; /* another CKA_EC_PARAMS that is taken */
+    size_t other_len;
     const char *curve_names; /* with spaces between */
 };
 
@@ -47,6 +47,8 @@ const struct km_domain *km_domain_of(CK_KEY_TYPE key_type, const struct km_attr_
 const struct km_domain *km_domain_by(CK_KEY_TYPE key_type, const uint8_t *value, size_t len);
 /* The domain of an OpenSSL key, or NULL. */
 const struct km_domain *km_domain_of_pkey(const EVP_PKEY *pkey);
+/* Whether CKA_EC_PARAMS is an OID or a curveName in DER. */
+bool km_domain_is_named(const uint8_t *value, size_t len);
 /* CKR_OK if km_domain_by finds it; CKR_CURVE_NOT_SUPPORTED, CKR_DOMAIN_PARAMS_INVALID (neither OID nor curveName:
  * PKCS#11 v3.2 6.3) or CKR_ATTRIBUTE_VALUE_INVALID (a parameter set that there is not). */
 CK_RV km_domain_check(CK_KEY_TYPE key_type, const uint8_t *value, size_t len);

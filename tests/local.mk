@@ -198,8 +198,8 @@ tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
 tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)
 tests_loop_test_module_outage_LDADD = $(loop_libs)
-dist_check_SCRIPTS += tests/loop/exports tests/loop/run tests/loop/test_tool_secret.sh
-TESTS += tests/loop/exports tests/loop/run tests/loop/test_tool_secret.sh
+dist_check_SCRIPTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
+TESTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
 
 # --- programs that the shell tests use: built by `make`, so that a test can be run by hand at once
 noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply tests/cluster/stranger

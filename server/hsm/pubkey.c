@@ -116,8 +116,10 @@ static CK_RV put_domain(Kml__Head *head, const struct km_domain *domain)
     const Kml__Attr *there = km_head_find(head, type);
     enum km_err err;
 
-    if (there != NULL && there->value.len > 0)
-        return km_head_domain(head) == domain ? CKR_OK : CKR_TEMPLATE_INCONSISTENT;
+    if (there != NULL && there->value.len > 0 && km_head_domain(head) != domain)
+        return CKR_TEMPLATE_INCONSISTENT;
+    if (there != NULL && (domain->set != 0 || km_domain_is_named(there->value.data, there->value.len)))
+        return CKR_OK; /* another name for the same curve stays */
     err = domain->set != 0 ? km_head_put_ulong(head, type, domain->set)
                            : km_head_put(head, type, domain->oid, domain->oid_len);
     return err == KM_OK ? CKR_OK : CKR_HOST_MEMORY;

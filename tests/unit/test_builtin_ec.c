@@ -364,6 +364,25 @@ static void a_curve_keeps_the_name_that_the_program_gave(void **state)
     }
 }
 
+/* pkcs11-tool's curve25519 is no PrintableString: the key gets the OID. */
+static void a_misspelt_curve_is_written_right(void **state)
+{
+    Kml__Object public = KML__OBJECT__INIT, private = KML__OBJECT__INIT;
+    Kml__Head *head;
+    (void)state;
+
+    make_pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+              TMPL(A_STR(CKA_EC_PARAMS, "\x13\x0b"
+                                        "curve25519")),
+              &public, &private);
+    head = head_of(&private);
+    assert_int_equal(km_head_find(head, CKA_EC_PARAMS)->value.len, 5);
+    assert_memory_equal(km_head_find(head, CKA_EC_PARAMS)->value.data, X25519_OID, 5);
+    kml__head__free_unpacked(head, NULL);
+    object_free(&public);
+    object_free(&private);
+}
+
 static void keys_on_the_wrong_curve_are_refused(void **state)
 {
     static const uint8_t zeros[64] = {[31] = 1};
@@ -403,6 +422,7 @@ int main(void)
         cmocka_unit_test(eddsa_has_contexts_and_prehashes_where_openssl_does),
         cmocka_unit_test(edwards_keys_sign_for_openssl),
         cmocka_unit_test(a_curve_keeps_the_name_that_the_program_gave),
+        cmocka_unit_test(a_misspelt_curve_is_written_right),
         cmocka_unit_test(keys_on_the_wrong_curve_are_refused),
     };
 
