@@ -37,7 +37,7 @@ struct km_symmetric {
 bool km_symmetric_open(OSSL_LIB_CTX *libctx, struct km_symmetric *ret);
 void km_symmetric_close(struct km_symmetric *algorithms);
 
-/* One encryption or decryption. The caller fills everything down to `out` and wipes and discards the output of a failure. */
+/* One encryption or decryption. The caller fills everything down to `out`, and wipes what a failure left there. */
 struct km_symmetric_job {
     const struct km_symmetric *algorithms;
     const struct km_mech *mech;

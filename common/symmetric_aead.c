@@ -41,9 +41,9 @@ static bool finish(struct km_symmetric_job *job, const struct aead *a, size_t te
     const uint8_t *in = text_len > 0 ? job->in : nothing;
     int n = 0, last = 0;
 
+    job->out_len = text_len; /* also of a failure: what must be wiped */
     if ((text_len > 0 || a->is_ccm) && EVP_CipherUpdate(job->ctx, job->out, &n, in, (int)text_len) != 1)
         return false;
-    job->out_len = text_len;
     return (a->is_ccm && !job->is_encrypt) || EVP_CipherFinal_ex(job->ctx, job->out + text_len, &last) == 1;
 }
 

@@ -5,7 +5,7 @@
  * reading, so that no program sees an older value than another one has set before; a value read after its length, and
  * what is read of an object that the session's search has just handed out, is the same reading. What can not change is
  * answered from what is kept, and is at worst the attribute of an object that was destroyed a moment ago. Secrets are
- * never kept.
+ * never kept for it.
  */
 #include "fixed_object.h"
 #include "guard.h"

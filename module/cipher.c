@@ -8,6 +8,8 @@
  */
 #include "cipher.h"
 
+#include "../common/symmetric.h"
+#include "bulk.h"
 #include "guard.h"
 #include "local.h"
 #include "remote.h"
@@ -246,13 +248,35 @@ static void move_iv(struct km_operation *op, const uint8_t *in, const uint8_t *o
     }
 }
 
+/* What a server, or the key's value if it is here, makes of `len` bytes; into the empty `ret`. */
+static CK_RV ask(struct km_session *session, struct km_operation *op, const uint8_t *in, size_t len, bool is_part,
+                 struct km_buffer *ret)
+{
+    const struct km_secret *key = NULL;
+    Kmw__Reply *reply = NULL;
+    CK_RV rv;
+
+    KM_TRY(km_bulk_key(session, op, len, &key));
+    if (key != NULL) {
+        KM_TRY(km_buffer_room(ret, len + KM_SYMMETRIC_GROWTH));
+        rv = km_bulk_crypt(op, key, in, len, is_part, ret->data, &ret->len);
+        if (rv != CKR_OK)
+            ret->len = 0;
+        return rv;
+    }
+    KM_TRY(km_remote_use(session, op, in, len, false /* digest */, is_part, NULL, 0, &reply));
+    rv = km_buffer_add(ret, reply->use->data.data, reply->use->data.len, SIZE_MAX);
+    km_wipe(reply->use->data.data, reply->use->data.len);
+    km_reply_free(reply);
+    return rv;
+}
+
 /* One request. A part that begins inside a block of key stream is sent behind as many zero bytes, and what they give is
  * dropped. */
 static CK_RV work_chunk(struct km_session *session, struct km_operation *op, const uint8_t *in, size_t len,
                         bool is_part, struct km_buffer *out)
 {
-    struct km_buffer shifted = {0};
-    Kmw__Reply *reply = NULL;
+    struct km_buffer shifted = {0}, got = {0};
     size_t skip = op->skip;
     CK_RV rv = CKR_OK;
 
@@ -263,22 +287,57 @@ static CK_RV work_chunk(struct km_session *session, struct km_operation *op, con
             rv = km_buffer_add(&shifted, in, len, SIZE_MAX);
     }
     if (rv == CKR_OK)
-        rv = km_remote_use(session, op, skip > 0 ? shifted.data : in, skip + len, false /* digest */, is_part, NULL, 0,
-                           &reply);
+        rv = ask(session, op, skip > 0 ? shifted.data : in, skip + len, is_part, &got);
     if (rv != CKR_OK)
         goto out;
     /* A part gives as many bytes as it has; what a server says otherwise must not be trusted with the chain. */
     rv = CKR_DEVICE_ERROR;
-    if (reply->use->data.len < skip || (is_part && reply->use->data.len != skip + len))
+    if (got.len < skip || (is_part && got.len != skip + len))
         goto out;
-    rv = km_buffer_add(out, reply->use->data.data + skip, reply->use->data.len - skip, SIZE_MAX);
-    if (is_part && rv == CKR_OK)
-        move_iv(op, in, reply->use->data.data + skip, len);
-    km_wipe(reply->use->data.data, reply->use->data.len);
+    if (is_part)
+        move_iv(op, in, got.data + skip, len);
+    km_buffer_drop_front(&got, skip);
+    rv = CKR_OK;
+    if (out->len == 0) {
+        km_buffer_free(out);
+        *out = got;
+        got = (struct km_buffer){0};
+    } else {
+        rv = km_buffer_add(out, got.data, got.len, SIZE_MAX);
+    }
 out:
     km_buffer_free(&shifted);
-    km_reply_free(reply);
+    km_buffer_free(&got);
     return rv;
+}
+
+static bool are_apart(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+    return (uintptr_t)a + a_len <= (uintptr_t)b || (uintptr_t)b + b_len <= (uintptr_t)a;
+}
+
+/* From the program's memory into the program's memory, where the key's value is here and the result's length is exact:
+ * `room`. `*ret_done` false: not this way. */
+static CK_RV work_straight(struct km_session *session, struct km_operation *op, const uint8_t *in, size_t len,
+                           bool is_last, uint8_t *out, size_t room, bool *ret_done)
+{
+    enum growth growth = rule_of(op)->growth;
+    const struct km_secret *key = NULL;
+    size_t n = 0;
+
+    *ret_done = false;
+    if (len == 0 || op->skip > 0 || !are_apart(in, len, out, room) ||
+        (growth != SAME && growth != TAGGED && (growth != PADDED || is_last)))
+        return CKR_OK;
+    KM_REQUIRE(has_key_stream(op, len), is_encrypting(op) ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE);
+    KM_TRY(km_bulk_key(session, op, len, &key));
+    if (key == NULL)
+        return CKR_OK;
+    KM_TRY(km_bulk_crypt(op, key, in, len, !is_last, out, &n));
+    if (!is_last)
+        move_iv(op, in, out, len);
+    *ret_done = true;
+    return CKR_OK;
 }
 
 /* Works on `len` bytes; `is_last`: nothing follows. */
@@ -302,12 +361,17 @@ static CK_RV finish(struct km_session *session, struct km_operation *op, const u
                     CK_ULONG *out_len)
 {
     size_t bound = 0;
-    bool is_exact;
+    bool is_exact, is_done;
 
     if (!op->has_result) {
         KM_TRY(km_cipher_last_len(op, len, &bound, &is_exact));
         if (out == NULL || (is_exact && *out_len < bound))
             return km_hand_out(NULL, bound, out, out_len);
+        KM_TRY(work_straight(session, op, in, len, true /* last */, out, bound, &is_done));
+        if (is_done) {
+            *out_len = bound;
+            return CKR_OK;
+        }
         KM_TRY(work(session, op, in, len, true /* last */, &op->result));
         op->has_result = true;
     }
@@ -332,6 +396,7 @@ static CK_RV update(struct km_session *session, struct km_operation *op, const C
                     CK_BYTE *out, CK_ULONG *out_len)
 {
     struct km_buffer result = {0};
+    bool is_done = false;
     size_t usable;
     CK_RV rv;
 
@@ -342,6 +407,12 @@ static CK_RV update(struct km_session *session, struct km_operation *op, const C
     if (out == NULL || *out_len < usable)
         return km_hand_out(NULL, usable, out, out_len);
     op->is_multipart = true;
+    if (op->text.len == 0 && are_apart(in, in_len, out, usable))
+        KM_TRY(work_straight(session, op, in, usable, false /* last */, out, usable, &is_done));
+    if (is_done) {
+        *out_len = usable;
+        return km_buffer_add(&op->text, in + usable, in_len - usable, BLOCK);
+    }
     KM_TRY(km_buffer_add(&op->text, in, in_len, KM_BUFFERED_MAX + BLOCK));
     rv = usable > 0 ? work(session, op, op->text.data, usable, false /* last */, &result) : CKR_OK;
     if (rv == CKR_OK) {

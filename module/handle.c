@@ -73,6 +73,7 @@ void km_view_unref(struct km_view *view)
     if (view == NULL || __atomic_sub_fetch(&view->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     kmw__object__free_unpacked(view->object, NULL);
+    km_secret_free(&view->value);
     free(view);
 }
 

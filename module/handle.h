@@ -15,7 +15,7 @@
 #define KM_VIEWS_MAX 4096     /* token objects whose attributes are kept */
 #define KM_VIEW_FRESH_MS 1000 /* how long a token's version, or that an object is there, counts as confirmed */
 
-/* An object as it was read: immutable, counted, readable without a lock. */
+/* An object as it was read: immutable (but for `value`), counted, readable without a lock. */
 struct km_view {
     unsigned refs; /* atomic */
     Kmw__Object *object;
@@ -26,6 +26,8 @@ struct km_view {
     int64_t read_ms;           /* when a server told it, km_boot_ms */
     bool is_alias;             /* a session copy of a sensitive token key: object.c */
     uint8_t origin[KM_ID_LEN]; /* that key's id */
+    struct km_secret value;    /* of a readable session key in use, set once under km_lock: bulk.c */
+    int64_t value_ms;          /* when a server confirmed it last; under km_lock */
 };
 
 /* Takes over `object` (also on failure). NULL: out of memory. Any thread, no lock; so are ref and unref (NULL is fine).

@@ -41,6 +41,23 @@ OSSL_LIB_CTX *km_local_context(void)
     return libctx;
 }
 
+const struct km_symmetric *km_local_symmetric(void)
+{
+    static struct km_symmetric ciphers;
+    static bool is_open; /* under km_lock; not at C_Initialize, since few programs get here */
+    bool is_ready;
+
+    km_lock();
+    if (!is_open) {
+        is_open = km_symmetric_open(libctx, &ciphers);
+        if (!is_open)
+            km_symmetric_close(&ciphers);
+    }
+    is_ready = is_open;
+    km_unlock();
+    return is_ready ? &ciphers : NULL;
+}
+
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
 {
     return (kind == KM_OP_VERIFY || kind == KM_OP_ENCRYPT) && km_key_type_is_pair(mech->key_type);

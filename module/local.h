@@ -6,6 +6,7 @@
 #ifndef KM_MODULE_LOCAL_H
 #define KM_MODULE_LOCAL_H
 
+#include "../common/symmetric.h"
 #include "handle.h"
 
 /* Once per process image. False: out of memory. */
@@ -15,6 +16,9 @@ OSSL_LIB_CTX *km_local_context(void);
 
 /* Whether an operation of `kind` by `mech` is done here: verifying and encrypting with public keys. */
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind);
+
+/* The ciphers, for session keys whose value is here (bulk.c). NULL: out of memory. Takes km_lock. */
+const struct km_symmetric *km_local_symmetric(void);
 
 /* A started hash. `md` is the mechanism table's name. */
 CK_RV km_local_digest(const char *md, EVP_MD_CTX **ret);

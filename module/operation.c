@@ -28,30 +28,36 @@ static const struct kind {
     [KM_OP_VERIFY] = {CKF_VERIFY, CKA_VERIFY, CKO_PUBLIC_KEY},
 };
 
-CK_RV km_buffer_add(struct km_buffer *buffer, const void *data, size_t len, size_t max)
+CK_RV km_buffer_room(struct km_buffer *buffer, size_t len)
 {
-    size_t cap = buffer->cap;
+    size_t cap = buffer->cap < 64 ? 64 : buffer->cap;
     uint8_t *grown;
 
+    if (len <= buffer->cap - buffer->len)
+        return CKR_OK;
+    while (cap < buffer->len + len)
+        cap *= 2;
+    grown = malloc(cap); /* no realloc: it may leave plaintext behind */
+    if (grown == NULL)
+        return CKR_HOST_MEMORY;
+    if (buffer->data != NULL) {
+        memcpy(grown, buffer->data, buffer->len);
+        km_wipe(buffer->data, buffer->len);
+        free(buffer->data);
+    }
+    buffer->data = grown;
+    buffer->cap = cap;
+    return CKR_OK;
+}
+
+CK_RV km_buffer_add(struct km_buffer *buffer, const void *data, size_t len, size_t max)
+{
     if (len == 0)
         return CKR_OK;
     if (len > max || buffer->len > max - len)
         return CKR_DATA_LEN_RANGE;
-    if (buffer->len + len > cap) {
-        cap = cap < 64 ? 64 : cap;
-        while (cap < buffer->len + len)
-            cap *= 2;
-        grown = malloc(cap); /* no realloc: it may leave plaintext behind */
-        if (grown == NULL)
-            return CKR_HOST_MEMORY;
-        if (buffer->data != NULL) {
-            memcpy(grown, buffer->data, buffer->len);
-            km_wipe(buffer->data, buffer->len);
-            free(buffer->data);
-        }
-        buffer->data = grown;
-        buffer->cap = cap;
-    }
+    if (km_buffer_room(buffer, len) != CKR_OK)
+        return CKR_HOST_MEMORY;
     memcpy(buffer->data + buffer->len, data, len);
     buffer->len += len;
     return CKR_OK;

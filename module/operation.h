@@ -27,6 +27,8 @@ struct km_buffer {
 };
 /* CKR_HOST_MEMORY leaves the buffer as it was; CKR_DATA_LEN_RANGE when it would pass `max`. */
 CK_RV km_buffer_add(struct km_buffer *buffer, const void *data, size_t len, size_t max);
+/* Room for `len` bytes more behind `data` + `len`. CKR_HOST_MEMORY. */
+CK_RV km_buffer_room(struct km_buffer *buffer, size_t len);
 void km_buffer_drop_front(struct km_buffer *buffer, size_t len);
 void km_buffer_free(struct km_buffer *buffer);
 

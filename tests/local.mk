@@ -184,8 +184,10 @@ endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module_cipher tests/loop/test_module_mac
+check_PROGRAMS += tests/loop/test_module_cipher tests/loop/test_module_mac tests/loop/test_module_bulk
 endif
+tests_loop_test_module_bulk_SOURCES = tests/loop/test_module_bulk.c $(loop_kit)
+tests_loop_test_module_bulk_LDADD = $(loop_libs)
 tests_loop_test_module_mac_SOURCES = tests/loop/test_module_mac.c $(loop_kit)
 tests_loop_test_module_mac_LDADD = $(loop_libs)
 tests_loop_test_module_cipher_SOURCES = tests/loop/test_module_cipher.c $(loop_kit)
