@@ -87,6 +87,26 @@ static CK_RV give_with_secrets(struct km_session *session, const struct km_view 
     return rv;
 }
 
+CK_RV km_object_secret_value(struct km_session *session, CK_OBJECT_HANDLE handle, struct km_buffer *ret)
+{
+    const Kmw__Attr *value;
+    struct km_view *view = NULL;
+    Kmw__Reply *reply = NULL;
+    CK_RV rv = km_remote_view(session, handle, false /* stale */, &view);
+
+    KM_REQUIRE(rv != CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID);
+    KM_TRY(rv);
+    rv = CKR_KEY_INDIGESTIBLE;
+    if (view->class == CKO_SECRET_KEY && !is_guarded(view))
+        rv = km_remote_reveal(session, view, &reply);
+    km_view_unref(view);
+    KM_TRY(rv);
+    value = km_attr_find(reply->objects->objects[0]->attrs, reply->objects->objects[0]->n_attrs, CKA_VALUE);
+    rv = value == NULL ? CKR_KEY_INDIGESTIBLE : km_buffer_add(ret, value->value.data, value->value.len, SIZE_MAX);
+    km_reply_free_secret(reply);
+    return rv;
+}
+
 /* Whether this call goes on with a reading that began with `view`. Under km_lock. */
 static bool is_continued(const struct km_session *session, const struct km_object *object, bool wants_values)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * General-purpose functions (PKCS#11 v2.40 5.4) and the interfaces of 3.0 (v3.0 5.4.4). The lists are constant: they
- * can be asked for before C_Initialize, after C_Finalize and in a child.
+ * General-purpose functions (PKCS#11 v3.2 5.4) and the interfaces 2.40, 3.0 and 3.2. The lists are constant: they can be
+ * asked for before C_Initialize, after C_Finalize and in a child. All of their functions are exported by name too.
  */
 #include "config.h"
 #include "guard.h"
@@ -10,14 +10,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* C_GetInfo tells the version of the interface that it is called through. */
+static CK_RV get_info(CK_INFO *info, CK_VERSION version);
+
+static CK_RV get_info_2_40(CK_INFO *info)
+{
+    return get_info(info, (CK_VERSION){2, 40});
+}
+
+static CK_RV get_info_3_0(CK_INFO *info)
+{
+    return get_info(info, (CK_VERSION){3, 0});
+}
+
+/* The lists have the order of the table, so they can be filled by position, which lets C_GetInfo have another name. */
+#define C_GetInfo get_info_2_40
 static const CK_FUNCTION_LIST functions = {
-    .version = {2, 40},
-#define KM_FUNC(name, args) .name = name,
+    {2, 40},
+#define KM_FUNC(name, args) name,
 #include "../common/cryptoki_funcs.def"
-#undef KM_FUNC
+};
+#undef C_GetInfo
+
+#define C_GetInfo get_info_3_0
+static const CK_FUNCTION_LIST_3_0 functions_3_0 = {
+    {3, 0},
+#define KM_FUNC(name, args) name,
+#define KM_FUNC_3_0 KM_FUNC
+#include "../common/cryptoki_funcs.def"
+};
+#undef C_GetInfo
+
+static const CK_FUNCTION_LIST_3_2 functions_3_2 = {
+    {3, 2},
+#define KM_FUNC(name, args) name,
+#define KM_FUNC_3_0 KM_FUNC
+#define KM_FUNC_3_2 KM_FUNC
+#include "../common/cryptoki_funcs.def"
 };
 
+/* The first one that fits is the answer to C_GetInterface, so the default is the newest: its list begins with the
+ * older ones. */
 static CK_INTERFACE interfaces[] = {
+    {(CK_UTF8CHAR *)"PKCS 11", (CK_VOID_PTR)&functions_3_2, CKF_INTERFACE_FORK_SAFE},
+    {(CK_UTF8CHAR *)"PKCS 11", (CK_VOID_PTR)&functions_3_0, CKF_INTERFACE_FORK_SAFE},
     {(CK_UTF8CHAR *)"PKCS 11", (CK_VOID_PTR)&functions, CKF_INTERFACE_FORK_SAFE},
 };
 #define N_INTERFACES (sizeof(interfaces) / sizeof(interfaces[0]))
@@ -96,14 +132,19 @@ static CK_VERSION library_version(void)
     return version;
 }
 
-CK_RV C_GetInfo(CK_INFO *pInfo)
+static CK_RV get_info(CK_INFO *info, CK_VERSION version)
 {
     KM_ENTER();
-    KM_REQUIRE(pInfo != NULL, CKR_ARGUMENTS_BAD);
-    memset(pInfo, 0, sizeof(*pInfo));
-    pInfo->cryptokiVersion = functions.version;
-    km_text_pad(pInfo->manufacturerID, sizeof(pInfo->manufacturerID), "keymoot");
-    km_text_pad(pInfo->libraryDescription, sizeof(pInfo->libraryDescription), "keymoot PKCS#11 module");
-    pInfo->libraryVersion = library_version();
+    KM_REQUIRE(info != NULL, CKR_ARGUMENTS_BAD);
+    memset(info, 0, sizeof(*info));
+    info->cryptokiVersion = version;
+    km_text_pad(info->manufacturerID, sizeof(info->manufacturerID), "keymoot");
+    km_text_pad(info->libraryDescription, sizeof(info->libraryDescription), "keymoot PKCS#11 module");
+    info->libraryVersion = library_version();
     return CKR_OK;
+}
+
+CK_RV C_GetInfo(CK_INFO *pInfo)
+{
+    return get_info(pInfo, (CK_VERSION){3, 2});
 }

@@ -26,6 +26,12 @@
             return enter_rv;                                                                                           \
     } while (0)
 
+/* And `op`, its active operation of that kind. */
+#define KM_OPERATION(session, op, handle, kind_)                                                                       \
+    KM_SESSION(session, handle);                                                                                       \
+    struct km_operation *op = &session->operations[kind_];                                                             \
+    KM_REQUIRE(op->is_active, CKR_OPERATION_NOT_INITIALIZED)
+
 #define KM_REQUIRE(condition, rv)                                                                                      \
     do {                                                                                                               \
         if (!(condition))                                                                                              \

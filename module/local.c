@@ -60,7 +60,8 @@ const struct km_symmetric *km_local_symmetric(void)
 
 bool km_local_computes(const struct km_mech *mech, enum km_operation_kind kind)
 {
-    return (kind == KM_OP_VERIFY || kind == KM_OP_ENCRYPT) && km_key_type_is_pair(mech->key_type);
+    return (kind == KM_OP_VERIFY || kind == KM_OP_VERIFY_RECOVER || kind == KM_OP_ENCRYPT) &&
+           km_key_type_is_pair(mech->key_type);
 }
 
 static const EVP_MD *find_md(const char *name)
@@ -255,6 +256,26 @@ CK_RV km_local_verify(const struct km_operation *op, const uint8_t *data, size_t
     EVP_PKEY_CTX_free(ctx);
     ERR_clear_error();
     return good == 1 ? CKR_OK : CKR_SIGNATURE_INVALID;
+}
+
+CK_RV km_local_recover(const struct km_operation *op, const uint8_t *signature, size_t len, struct km_buffer *ret)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, op->public_key, NULL);
+    size_t out_len = km_operation_block_len(op);
+    uint8_t *out = malloc(out_len + 1);
+    CK_RV rv = CKR_HOST_MEMORY;
+
+    if (ctx == NULL || out == NULL)
+        goto out;
+    rv = CKR_SIGNATURE_INVALID;
+    if (EVP_PKEY_verify_recover_init(ctx) == 1 && set_padding(ctx, op) &&
+        EVP_PKEY_verify_recover(ctx, out, &out_len, signature, len) == 1)
+        rv = km_buffer_add(ret, out, out_len, SIZE_MAX);
+out:
+    free(out);
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    return rv;
 }
 
 CK_RV km_local_encrypt(const struct km_operation *op, const uint8_t *data, size_t len, struct km_buffer *ret)

@@ -48,6 +48,9 @@ CK_RV km_local_public_key_info(EVP_PKEY *key, uint8_t **ret, size_t *ret_len);
 CK_RV km_local_verify(const struct km_operation *op, const uint8_t *data, size_t len, const uint8_t *signature,
                       size_t signature_len);
 
+/* The data inside an RSA signature, added to `ret`. CKR_SIGNATURE_INVALID. */
+CK_RV km_local_recover(const struct km_operation *op, const uint8_t *signature, size_t len, struct km_buffer *ret);
+
 /* RSA encryption into `ret`. CKR_DATA_LEN_RANGE. */
 CK_RV km_local_encrypt(const struct km_operation *op, const uint8_t *data, size_t len, struct km_buffer *ret);
 

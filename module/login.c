@@ -120,6 +120,15 @@ CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR
     return log_in(session->token, userType, pPin, ulPinLen);
 }
 
+/* Tokens have two users and no names for them (PKCS#11 v3.2 5.6.10). */
+CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen,
+                  CK_UTF8CHAR_PTR pUsername, CK_ULONG ulUsernameLen)
+{
+    (void)pUsername;
+    KM_REQUIRE(ulUsernameLen == 0, CKR_ARGUMENTS_BAD);
+    return C_Login(hSession, userType, pPin, ulPinLen);
+}
+
 static bool is_private_of(const struct km_object *object, const void *token)
 {
     return object->token == token && object->is_private;

@@ -15,18 +15,30 @@
 #include <string.h>
 #include <time.h>
 
-/* What each kind of operation asks of a mechanism and a key. */
+/* What each kind of operation asks of a mechanism and a key, and what it comes to. */
 static const struct kind {
     CK_FLAGS flag;
     CK_ATTRIBUTE_TYPE usage;
     CK_OBJECT_CLASS half; /* of a key pair */
+    enum km_operation_kind deed;
 } kinds[KM_OPERATIONS] = {
-    [KM_OP_ENCRYPT] = {CKF_ENCRYPT, CKA_ENCRYPT, CKO_PUBLIC_KEY},
-    [KM_OP_DECRYPT] = {CKF_DECRYPT, CKA_DECRYPT, CKO_PRIVATE_KEY},
-    [KM_OP_DIGEST] = {CKF_DIGEST, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION},
-    [KM_OP_SIGN] = {CKF_SIGN, CKA_SIGN, CKO_PRIVATE_KEY},
-    [KM_OP_VERIFY] = {CKF_VERIFY, CKA_VERIFY, CKO_PUBLIC_KEY},
+    [KM_OP_ENCRYPT] = {CKF_ENCRYPT, CKA_ENCRYPT, CKO_PUBLIC_KEY, KM_OP_ENCRYPT},
+    [KM_OP_DECRYPT] = {CKF_DECRYPT, CKA_DECRYPT, CKO_PRIVATE_KEY, KM_OP_DECRYPT},
+    [KM_OP_DIGEST] = {CKF_DIGEST, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, KM_OP_DIGEST},
+    [KM_OP_SIGN] = {CKF_SIGN, CKA_SIGN, CKO_PRIVATE_KEY, KM_OP_SIGN},
+    [KM_OP_VERIFY] = {CKF_VERIFY, CKA_VERIFY, CKO_PUBLIC_KEY, KM_OP_VERIFY},
+    [KM_OP_SIGN_RECOVER] = {CKF_SIGN_RECOVER, CKA_SIGN_RECOVER, CKO_PRIVATE_KEY, KM_OP_SIGN_RECOVER},
+    [KM_OP_VERIFY_RECOVER] = {CKF_VERIFY_RECOVER, CKA_VERIFY_RECOVER, CKO_PUBLIC_KEY, KM_OP_VERIFY_RECOVER},
+    [KM_OP_MESSAGE_ENCRYPT] = {CKF_MESSAGE_ENCRYPT, CKA_ENCRYPT, CKO_PUBLIC_KEY, KM_OP_ENCRYPT},
+    [KM_OP_MESSAGE_DECRYPT] = {CKF_MESSAGE_DECRYPT, CKA_DECRYPT, CKO_PRIVATE_KEY, KM_OP_DECRYPT},
+    [KM_OP_MESSAGE_SIGN] = {CKF_MESSAGE_SIGN, CKA_SIGN, CKO_PRIVATE_KEY, KM_OP_SIGN},
+    [KM_OP_MESSAGE_VERIFY] = {CKF_MESSAGE_VERIFY, CKA_VERIFY, CKO_PUBLIC_KEY, KM_OP_VERIFY},
 };
+
+enum km_operation_kind km_operation_deed(const struct km_operation *op)
+{
+    return kinds[op->kind].deed;
+}
 
 CK_RV km_buffer_room(struct km_buffer *buffer, size_t len)
 {
@@ -91,8 +103,17 @@ void km_operation_end(struct km_operation *op)
     EVP_MD_CTX_free(op->digest);
     km_buffer_free(&op->text);
     km_buffer_free(&op->result);
+    km_buffer_free(&op->signature);
+    km_buffer_free(&op->base);
     km_secret_free(&op->pin);
     *op = (struct km_operation){.kind = kind};
+}
+
+void km_operation_cancel(struct km_session *session, CK_FLAGS flags)
+{
+    for (int i = 0; i < KM_OPERATIONS; i++)
+        if (flags & kinds[i].flag)
+            km_operation_end(&session->operations[i]);
 }
 
 CK_RV km_operation_settle(struct km_operation *op, CK_RV rv, bool goes_on)
@@ -162,28 +183,44 @@ static bool is_in_time(const struct km_view *key, enum km_operation_kind kind)
                              makes_new);
 }
 
+static CK_RV prepare_digest(struct km_operation *op, const CK_MECHANISM *mechanism)
+{
+    KM_REQUIRE(mechanism->ulParameterLen == 0, CKR_MECHANISM_PARAM_INVALID);
+    return km_local_digest(op->mech->md, &op->digest);
+}
+
+/* An AEAD's parameter comes with each message; here there may be one of the right size, or none. */
+static CK_RV prepare_param(struct km_operation *op, const CK_MECHANISM *mechanism)
+{
+    if (op->kind == KM_OP_MESSAGE_ENCRYPT || op->kind == KM_OP_MESSAGE_DECRYPT)
+        return km_message_param_check(mechanism);
+    return km_mechanism_read(op->mech, mechanism, &op->param);
+}
+
 static CK_RV prepare(struct km_session *session, struct km_operation *op, const CK_MECHANISM *mechanism,
                      CK_OBJECT_HANDLE handle)
 {
     const struct kind *kind = &kinds[op->kind];
-    bool is_local;
+    bool is_local, is_signature = kind->deed == KM_OP_SIGN || kind->deed == KM_OP_VERIFY;
     CK_RV rv;
 
     op->mech = km_mech(mechanism->mechanism);
     KM_REQUIRE(op->mech != NULL && (op->mech->flags & kind->flag), CKR_MECHANISM_INVALID);
-    is_local = km_local_computes(op->mech, op->kind);
+    if (op->kind == KM_OP_DIGEST)
+        return prepare_digest(op, mechanism);
+    is_local = km_local_computes(op->mech, kind->deed);
     rv = km_remote_view(session, handle, !is_local, &op->key);
     KM_REQUIRE(rv != CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID);
     KM_TRY(rv);
     KM_TRY(check_key(kind, op->mech, op->key));
-    KM_TRY(km_mechanism_read(op->mech, mechanism, &op->param));
+    KM_TRY(prepare_param(op, mechanism));
     op->needs_pin = km_attr_bool(op->key->object->attrs, op->key->object->n_attrs, CKA_ALWAYS_AUTHENTICATE, false);
-    KM_REQUIRE(!is_local || is_in_time(op->key, op->kind), CKR_KEY_FUNCTION_NOT_PERMITTED);
+    KM_REQUIRE(!is_local || is_in_time(op->key, kind->deed), CKR_KEY_FUNCTION_NOT_PERMITTED);
     if (is_local)
         KM_TRY(km_local_public_key(op->key, &op->public_key));
     if (op->mech->scheme == KM_MS_MESSAGE)
         KM_TRY(km_local_check_param(op->key, op->param));
-    if ((op->kind == KM_OP_SIGN || op->kind == KM_OP_VERIFY) && op->mech->md != NULL && op->mech->scheme != KM_MS_HMAC)
+    if (is_signature && op->mech->md != NULL && op->mech->scheme != KM_MS_HMAC)
         KM_TRY(km_local_digest(op->mech->md, &op->digest));
     return CKR_OK;
 }
@@ -194,7 +231,11 @@ CK_RV km_operation_begin(struct km_session *session, enum km_operation_kind kind
     struct km_operation *op = &session->operations[kind];
     CK_RV rv;
 
-    KM_REQUIRE(mechanism != NULL, CKR_ARGUMENTS_BAD);
+    if (mechanism == NULL) {
+        KM_REQUIRE(op->is_active, CKR_ARGUMENTS_BAD); /* as before v3.0, where it never meant anything */
+        km_operation_end(op);
+        return CKR_OK;
+    }
     KM_REQUIRE(!op->is_active, CKR_OPERATION_ACTIVE);
     rv = prepare(session, op, mechanism, key);
     if (rv == CKR_OK)
@@ -222,6 +263,26 @@ CK_RV km_message_add(struct km_operation *op, const uint8_t *data, size_t len)
     if (op->digest == NULL)
         return km_buffer_add(&op->text, data, len, KM_BUFFERED_MAX);
     if (len > 0 && EVP_DigestUpdate(op->digest, data, len) != 1)
+        return CKR_FUNCTION_FAILED;
+    return CKR_OK;
+}
+
+CK_RV km_message_update(struct km_operation *op, const uint8_t *part, CK_ULONG len)
+{
+    CK_RV rv = CKR_ARGUMENTS_BAD;
+
+    op->is_multipart = true;
+    if (part != NULL || len == 0)
+        rv = km_message_add(op, part, len);
+    return km_operation_settle(op, rv, true);
+}
+
+CK_RV km_message_reset(struct km_operation *op)
+{
+    km_buffer_free(&op->text);
+    km_secret_free(&op->pin);
+    op->has_pin = op->is_multipart = op->is_in_message = false;
+    if (op->digest != NULL && EVP_DigestInit_ex2(op->digest, NULL, NULL) != 1)
         return CKR_FUNCTION_FAILED;
     return CKR_OK;
 }

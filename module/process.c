@@ -36,6 +36,11 @@ static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER; /* one thread initi
 static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;  /* one thread fetches the list of tokens */
 static atomic_int pid_seen;                                  /* whose state this is; 0: nobody's yet */
 static atomic_bool is_started;                               /* changed under `starting` */
+static atomic_uint_fast64_t n_starts;                        /* likewise */
+static struct {                                              /* for who waits for the end */
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+} waiting = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER};
 static bool is_inherited;                                    /* guarded by `starting` */
 static bool is_prepared;
 
@@ -70,6 +75,8 @@ static void adopt(int from, int pid)
         lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         starting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
         listing = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        waiting.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        waiting.over = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
         is_inherited = is_started;
         km_handles_after_fork();
         km_remote_after_fork();
@@ -159,6 +166,13 @@ static bool is_any(const struct km_object *object, const void *arg)
     return true;
 }
 
+/* Under `lock`. */
+static void forget_events(void)
+{
+    for (size_t i = 0; i < km_process.n_tokens; i++)
+        km_process.tokens[i]->has_event = false;
+}
+
 static void forget_sessions(void)
 {
     km_session_close_all(NULL);
@@ -191,9 +205,11 @@ static CK_RV start(void)
     if (rv != CKR_OK)
         return rv;
     km_lock();
+    forget_events();
     forget_sessions(); /* a child that initialises wants to begin anew */
     km_unlock();
     is_inherited = false;
+    n_starts++;
     is_started = true;
     return CKR_OK;
 }
@@ -212,7 +228,10 @@ static CK_RV stop(void)
 {
     if (!is_started)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
+    pthread_mutex_lock(&waiting.lock);
     is_started = false;
+    pthread_cond_broadcast(&waiting.over);
+    pthread_mutex_unlock(&waiting.lock);
     is_inherited = false;
     km_lock();
     forget_sessions();
@@ -230,6 +249,30 @@ CK_RV km_process_stop(void)
     rv = stop();
     end_start();
     return rv;
+}
+
+uint64_t km_process_started(void)
+{
+    return is_started ? n_starts : 0;
+}
+
+void km_process_wait(uint64_t start, unsigned ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    km_forks_wait();
+    pthread_mutex_lock(&waiting.lock);
+    while (km_process_started() == start && pthread_cond_timedwait(&waiting.over, &waiting.lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&waiting.lock);
+    km_forks_resume();
 }
 
 void km_login_drop(struct km_token *token)
@@ -315,9 +358,22 @@ static struct km_token *put_slot(CK_SLOT_ID slot)
     return token;
 }
 
+/* Marks the tokens that came or went; `was_known`: there was a list before. A slot is there as long as its token. */
+static void mark_events(bool was_known)
+{
+    for (size_t i = 0; i < km_process.n_tokens && was_known; i++) {
+        struct km_token *token = km_process.tokens[i];
+        bool is_there = token->is_listed && !token->is_free;
+        token->has_event |= is_there != token->was_there;
+    }
+    for (size_t i = 0; i < km_process.n_tokens; i++)
+        km_process.tokens[i]->was_there = km_process.tokens[i]->is_listed && !km_process.tokens[i]->is_free;
+}
+
 /* Takes over what a server said about its tokens. Under `lock`. */
 static CK_RV merge(Kmw__TokenListReply *list)
 {
+    bool was_known = km_process.listed_by == n_starts;
     struct km_token *token;
 
     for (size_t i = 0; i < km_process.n_tokens; i++)
@@ -346,6 +402,8 @@ static CK_RV merge(Kmw__TokenListReply *list)
     }
     qsort(km_process.tokens, km_process.n_tokens, sizeof(struct km_token *), compare_tokens);
     km_process.listed_ms = km_boot_ms();
+    mark_events(was_known);
+    km_process.listed_by = n_starts;
     return CKR_OK;
 }
 

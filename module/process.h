@@ -37,6 +37,8 @@ struct km_token {
     uint8_t id[KM_ID_LEN];
     bool is_free;   /* the slot for a new token: present, not initialised */
     bool is_listed; /* in the newest list that a server gave */
+    bool was_there; /* initialised, in the list before */
+    bool has_event; /* it came or went, and no program was told */
     Kmw__TokenInfo *info;
     struct km_login login;
     unsigned n_sessions, n_read_write;
@@ -48,7 +50,8 @@ struct km_process {
     struct km_client *client;
     struct km_token **tokens; /* ordered by slot, the free one last */
     size_t n_tokens;
-    int64_t listed_ms; /* when the list was fetched; INT64_MIN: never */
+    int64_t listed_ms; /* when the list was fetched; INT64_MIN: it must be fetched */
+    uint64_t listed_by; /* km_process_started() then */
 };
 extern struct km_process km_process;
 
@@ -69,6 +72,11 @@ void km_process_leave(bool *is_inside);
 /* C_Initialize and C_Finalize after their arguments were checked. */
 CK_RV km_process_start(void);
 CK_RV km_process_stop(void);
+
+/* A number for each C_Initialize that took effect; 0 while the library is not initialised. Any thread. */
+uint64_t km_process_started(void);
+/* Waits outside until `start` is over or `ms` have passed. */
+void km_process_wait(uint64_t start, unsigned ms);
 
 /* Fetches the list of tokens when it is older than `age_ms`, one round trip. Without locks. */
 CK_RV km_token_refresh(int64_t age_ms);

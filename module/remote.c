@@ -351,6 +351,7 @@ CK_RV km_remote_use(struct km_session *session, struct km_operation *op, const u
         [KM_OP_DECRYPT] = KMW__USE__OPERATION__DECRYPT,
         [KM_OP_SIGN] = KMW__USE__OPERATION__SIGN,
         [KM_OP_VERIFY] = KMW__USE__OPERATION__VERIFY,
+        [KM_OP_SIGN_RECOVER] = KMW__USE__OPERATION__SIGN_RECOVER,
     };
     Kmw__Key key = km_remote_key(op->key);
     Kmw__Use use = KMW__USE__INIT;
@@ -358,7 +359,7 @@ CK_RV km_remote_use(struct km_session *session, struct km_operation *op, const u
     CK_RV rv;
 
     KM_REQUIRE(!op->needs_pin || op->has_pin, CKR_USER_NOT_LOGGED_IN);
-    use.operation = operations[op->kind];
+    use.operation = operations[km_operation_deed(op)];
     use.key = &key;
     use.mechanism = op->param;
     use.data = km_bytes(data, len);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Session management (PKCS#11 v2.40 5.6). Sessions live here alone: opening and closing one costs no round trip.
+ * Session management (PKCS#11 v3.2 5.6). Sessions live here alone: opening and closing one costs no round trip.
  */
 #include "guard.h"
 
@@ -27,6 +27,7 @@ CK_RV C_OpenSession(CK_SLOT_ID slotID, CK_FLAGS flags, CK_VOID_PTR pApplication,
     (void)Notify;
     KM_REQUIRE(phSession != NULL, CKR_ARGUMENTS_BAD);
     KM_REQUIRE(flags & CKF_SERIAL_SESSION, CKR_SESSION_PARALLEL_NOT_SUPPORTED);
+    KM_REQUIRE(!(flags & CKF_ASYNC_SESSION), CKR_SESSION_ASYNC_NOT_SUPPORTED);
     KM_TRY(km_token_get(slotID, &token));
     if (token->is_free) /* it may have become a token meanwhile */
         KM_TRY(km_token_refresh(0));
@@ -75,23 +76,21 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO *pInfo)
     return CKR_OK;
 }
 
-CK_RV C_GetOperationState(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pOperationState, CK_ULONG_PTR pulOperationStateLen)
+CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags)
 {
     KM_SESSION(session, hSession);
-    (void)session;
-    (void)pOperationState;
-    KM_REQUIRE(pulOperationStateLen != NULL, CKR_ARGUMENTS_BAD);
-    return CKR_FUNCTION_NOT_SUPPORTED;
+    if (flags & CKF_FIND_OBJECTS)
+        km_find_end(&session->find);
+    km_operation_cancel(session, flags);
+    return CKR_OK;
 }
 
-CK_RV C_SetOperationState(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pOperationState, CK_ULONG ulOperationStateLen,
-                          CK_OBJECT_HANDLE hEncryptionKey, CK_OBJECT_HANDLE hAuthenticationKey)
+/* No token here has validation objects, so no validation holds for what the session did last. */
+CK_RV C_GetSessionValidationFlags(CK_SESSION_HANDLE hSession, CK_SESSION_VALIDATION_FLAGS_TYPE type, CK_FLAGS *pFlags)
 {
     KM_SESSION(session, hSession);
     (void)session;
-    (void)ulOperationStateLen;
-    (void)hEncryptionKey;
-    (void)hAuthenticationKey;
-    KM_REQUIRE(pOperationState != NULL, CKR_ARGUMENTS_BAD);
-    return CKR_FUNCTION_NOT_SUPPORTED;
+    KM_REQUIRE(type == CKS_LAST_VALIDATION_OK && pFlags != NULL, CKR_ARGUMENTS_BAD);
+    *pFlags = 0;
+    return CKR_OK;
 }

@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Signing and MACing functions (PKCS#11 v2.40 5.11). The message is hashed here where the mechanism hashes, and one
+ * Signing and MACing functions (PKCS#11 v3.2 5.13). The message is hashed here where the mechanism hashes, and one
  * request carries the hash (or the message: raw mechanisms, HMAC) to the key. A signature's length follows from the
  * key, so that it is asked for room before it is made.
  */
+#include "sign.h"
+
 #include "guard.h"
 #include "remote.h"
 
-CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_OBJECT_HANDLE hKey)
-{
-    KM_SESSION(session, hSession);
-    return km_operation_begin(session, KM_OP_SIGN, pMechanism, hKey);
-}
-
-static bool has_room(const struct km_operation *op, const CK_BYTE *out, const CK_ULONG *out_len)
-{
-    return out != NULL && *out_len >= km_operation_block_len(op);
-}
-
 /* Signs what was added. The program has room. */
-static CK_RV finish(struct km_session *session, struct km_operation *op, CK_BYTE *out, CK_ULONG *out_len)
+static CK_RV make(struct km_session *session, struct km_operation *op, CK_BYTE *out, CK_ULONG *out_len)
 {
     uint8_t hash[EVP_MAX_MD_SIZE];
     const uint8_t *data = NULL;
@@ -36,73 +27,62 @@ static CK_RV finish(struct km_session *session, struct km_operation *op, CK_BYTE
     return rv;
 }
 
-static CK_RV sign(struct km_session *session, struct km_operation *op, const CK_BYTE *data, CK_ULONG len, CK_BYTE *out,
-                  CK_ULONG *out_len)
+CK_RV km_sign_finish(struct km_session *session, struct km_operation *op, const CK_BYTE *data, CK_ULONG len,
+                     CK_BYTE *out, CK_ULONG *out_len)
 {
-    KM_REQUIRE(!op->is_multipart, CKR_OPERATION_NOT_INITIALIZED);
     KM_REQUIRE(out_len != NULL, CKR_ARGUMENTS_BAD);
     KM_REQUIRE_BYTES(data, len);
-    if (!has_room(op, out, out_len))
+    if (out == NULL || *out_len < km_operation_block_len(op))
         return km_hand_out(NULL, km_operation_block_len(op), out, out_len);
     KM_TRY(km_message_add(op, data, len));
-    return finish(session, op, out, out_len);
+    return make(session, op, out, out_len);
+}
+
+static CK_RV sign_once(struct km_session *session, struct km_operation *op, const CK_BYTE *data, CK_ULONG len,
+                       CK_BYTE *out, CK_ULONG *out_len)
+{
+    CK_RV rv = CKR_OPERATION_NOT_INITIALIZED;
+
+    if (!op->is_multipart)
+        rv = km_sign_finish(session, op, data, len, out, out_len);
+    return km_operation_settle(op, rv, out == NULL);
+}
+
+CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_OBJECT_HANDLE hKey)
+{
+    KM_SESSION(session, hSession);
+    return km_operation_begin(session, KM_OP_SIGN, pMechanism, hKey);
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen, CK_BYTE_PTR pSignature,
              CK_ULONG_PTR pulSignatureLen)
 {
-    KM_SESSION(session, hSession);
-    struct km_operation *op = &session->operations[KM_OP_SIGN];
-
-    KM_REQUIRE(op->is_active, CKR_OPERATION_NOT_INITIALIZED);
-    return km_operation_settle(op, sign(session, op, pData, ulDataLen, pSignature, pulSignatureLen),
-                               pSignature == NULL);
+    KM_OPERATION(session, op, hSession, KM_OP_SIGN);
+    return sign_once(session, op, pData, ulDataLen, pSignature, pulSignatureLen);
 }
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)
 {
-    KM_SESSION(session, hSession);
-    struct km_operation *op = &session->operations[KM_OP_SIGN];
-    CK_RV rv = CKR_ARGUMENTS_BAD;
-
-    KM_REQUIRE(op->is_active, CKR_OPERATION_NOT_INITIALIZED);
-    op->is_multipart = true;
-    if (pPart != NULL || ulPartLen == 0)
-        rv = km_message_add(op, pPart, ulPartLen);
-    return km_operation_settle(op, rv, true);
+    KM_OPERATION(session, op, hSession, KM_OP_SIGN);
+    return km_message_update(op, pPart, ulPartLen);
 }
 
 CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen)
 {
-    KM_SESSION(session, hSession);
-    struct km_operation *op = &session->operations[KM_OP_SIGN];
-    CK_RV rv = CKR_ARGUMENTS_BAD;
-
-    KM_REQUIRE(op->is_active, CKR_OPERATION_NOT_INITIALIZED);
-    if (pulSignatureLen != NULL)
-        rv = has_room(op, pSignature, pulSignatureLen)
-                 ? finish(session, op, pSignature, pulSignatureLen)
-                 : km_hand_out(NULL, km_operation_block_len(op), pSignature, pulSignatureLen);
-    return km_operation_settle(op, rv, pSignature == NULL);
+    KM_OPERATION(session, op, hSession, KM_OP_SIGN);
+    return km_operation_settle(op, km_sign_finish(session, op, NULL, 0, pSignature, pulSignatureLen),
+                               pSignature == NULL);
 }
 
 CK_RV C_SignRecoverInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_OBJECT_HANDLE hKey)
 {
     KM_SESSION(session, hSession);
-    (void)session;
-    (void)hKey;
-    KM_REQUIRE(pMechanism != NULL, CKR_ARGUMENTS_BAD);
-    return CKR_FUNCTION_NOT_SUPPORTED;
+    return km_operation_begin(session, KM_OP_SIGN_RECOVER, pMechanism, hKey);
 }
 
 CK_RV C_SignRecover(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen, CK_BYTE_PTR pSignature,
                     CK_ULONG_PTR pulSignatureLen)
 {
-    KM_SESSION(session, hSession);
-    (void)session;
-    (void)pData;
-    (void)ulDataLen;
-    (void)pSignature;
-    (void)pulSignatureLen;
-    return CKR_FUNCTION_NOT_SUPPORTED;
+    KM_OPERATION(session, op, hSession, KM_OP_SIGN_RECOVER);
+    return sign_once(session, op, pData, ulDataLen, pSignature, pulSignatureLen);
 }

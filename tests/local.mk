@@ -120,12 +120,14 @@ tests_unit_test_lease_LDADD = $(unit_libs)
 # --- module/: against a courier without a network
 module_libs = module/libkmmodule.la common/libkmcommon.la $(CRYPTO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lpthread
 if HAVE_CMOCKA
-unit_programs += tests/unit/test_handle tests/unit/test_operation tests/unit/test_remote
+unit_programs += tests/unit/test_handle tests/unit/test_operation tests/unit/test_remote tests/unit/test_surface
 endif
 tests_unit_test_handle_SOURCES = tests/unit/test_handle.c tests/unit/fake_client.c tests/unit/fake_client.h
 tests_unit_test_handle_LDADD = $(module_libs)
 tests_unit_test_operation_SOURCES = tests/unit/test_operation.c tests/unit/fake_client.c
 tests_unit_test_operation_LDADD = $(module_libs)
+tests_unit_test_surface_SOURCES = tests/unit/test_surface.c tests/unit/fake_client.c
+tests_unit_test_surface_LDADD = $(module_libs)
 tests_unit_test_remote_SOURCES = tests/unit/test_remote.c tests/unit/fake_client.c
 tests_unit_test_remote_LDADD = $(module_libs)
 
@@ -179,7 +181,7 @@ loop_kit = tests/loop/loop.c tests/loop/loop.h
 loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
 if HAVE_CMOCKA
 check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_pair \
-	tests/loop/test_module_fork tests/loop/test_module_outage
+	tests/loop/test_module_fork tests/loop/test_module_outage tests/loop/test_module_surface
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
 tests_loop_test_module_LDADD = $(loop_libs)
@@ -200,6 +202,8 @@ tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
 tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)
 tests_loop_test_module_outage_LDADD = $(loop_libs)
+tests_loop_test_module_surface_SOURCES = tests/loop/test_module_surface.c $(loop_kit)
+tests_loop_test_module_surface_LDADD = $(loop_libs)
 dist_check_SCRIPTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
 TESTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
 

@@ -15,6 +15,7 @@ static const char *const names[] = {
     [KMW__USE__OPERATION__VERIFY] = "use.verify",
     [KMW__USE__OPERATION__ENCRYPT] = "use.encrypt",
     [KMW__USE__OPERATION__DECRYPT] = "use.decrypt",
+    [KMW__USE__OPERATION__SIGN_RECOVER] = "use.sign-recover",
 };
 
 /* CKA_ALWAYS_AUTHENTICATE: the PIN comes with each use (PKCS#11 v3.2 5.6.8, CKU_CONTEXT_SPECIFIC). */
@@ -66,10 +67,14 @@ enum km_flow km_op_use(struct km_call *call)
     flow = prove_context(call, held->head);
     if (flow != KM_FLOW_GO)
         return flow;
-    if (call->patience < KM_PATIENCE_COMPUTE && km_mech_is_slow(mech, held->head, use->operation, use->data.len))
+    /* The key's owner permits it by another attribute; what is computed is the same. */
+    Kmw__Use deed = *use;
+    if (use->operation == KMW__USE__OPERATION__SIGN_RECOVER)
+        deed.operation = KMW__USE__OPERATION__SIGN;
+    if (call->patience < KM_PATIENCE_COMPUTE && km_mech_is_slow(mech, held->head, deed.operation, deed.data.len))
         return KM_FLOW_COMPUTE;
     call->used = held;
-    enum km_backend_result result = backend->ops->use(backend, &held->object, mech, use, &data, &len, &rv);
+    enum km_backend_result result = backend->ops->use(backend, &held->object, mech, &deed, &data, &len, &rv);
     if (result != KM_BE_OK)
         return km_call_backend(call, result, rv, held->stored != NULL);
     return reply(call, data, len);

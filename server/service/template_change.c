@@ -165,6 +165,7 @@ static const struct {
     [KMW__USE__OPERATION__VERIFY] = {CKF_VERIFY, CKA_VERIFY, CKO_PUBLIC_KEY},
     [KMW__USE__OPERATION__ENCRYPT] = {CKF_ENCRYPT, CKA_ENCRYPT, CKO_PUBLIC_KEY},
     [KMW__USE__OPERATION__DECRYPT] = {CKF_DECRYPT, CKA_DECRYPT, CKO_PRIVATE_KEY},
+    [KMW__USE__OPERATION__SIGN_RECOVER] = {CKF_SIGN_RECOVER, CKA_SIGN_RECOVER, CKO_PRIVATE_KEY},
 };
 
 static bool is_allowed_mechanism(const Kml__Head *head, const struct km_mech *mech)
@@ -189,7 +190,7 @@ static const ProtobufCBinaryData *date_of(const Kml__Head *head, CK_ATTRIBUTE_TY
 CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw__Use__Operation op, uint64_t now_ms,
                           const char **ret_reason)
 {
-    bool makes_new = op == KMW__USE__OPERATION__SIGN || op == KMW__USE__OPERATION__ENCRYPT;
+    bool makes_new = op != KMW__USE__OPERATION__VERIFY && op != KMW__USE__OPERATION__DECRYPT;
 
     if ((unsigned)op >= sizeof(uses) / sizeof(uses[0]) || (mech->flags & uses[op].flag) == 0) {
         *ret_reason = "the mechanism is not for this operation";

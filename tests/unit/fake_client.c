@@ -175,14 +175,15 @@ static CK_RV use(const Kmw__Use *u, Kmw__UseReply *r)
 
 /* --- the token --- */
 
-static Kmw__TokenInfo *token_info(void)
+static Kmw__TokenInfo *token_info(unsigned i)
 {
     Kmw__TokenInfo *t = calloc(1, sizeof(*t));
 
     kmw__token_info__init(t);
     t->id.data = (uint8_t *)strdup("sixteen byte id.");
     t->id.len = 16;
-    t->slot = FAKE_SLOT;
+    t->id.data[15] += (uint8_t)i;
+    t->slot = FAKE_SLOT + i * 10;
     t->label = strdup("fake");
     t->serial = strdup("0123456789abcdef");
     t->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_RNG | CKF_USER_PIN_INITIALIZED;
@@ -223,9 +224,10 @@ static CK_RV serve(const Kmw__Request *q, Kmw__Reply *p)
         p->result_case = KMW__REPLY__RESULT_TOKEN_LIST;
         p->token_list = calloc(1, sizeof(*p->token_list));
         kmw__token_list_reply__init(p->token_list);
-        p->token_list->tokens = calloc(1, sizeof(Kmw__TokenInfo *));
-        p->token_list->tokens[0] = token_info();
-        p->token_list->n_tokens = 1;
+        p->token_list->tokens = calloc(fake.n_tokens + 1, sizeof(Kmw__TokenInfo *));
+        for (unsigned i = 0; i < fake.n_tokens; i++)
+            p->token_list->tokens[i] = token_info(i);
+        p->token_list->n_tokens = fake.n_tokens;
         p->token_list->free_slot = FAKE_FREE_SLOT;
         return CKR_OK;
     case KMW__REQUEST__OP_CLIENT_REGISTER:
@@ -379,6 +381,7 @@ void fake_start(void)
                          .is_renewable = true,
                          .token_version = fake.token_version + 1, /* it never goes back */
                          .ticket = 100,
+                         .n_tokens = 1,
                          .session = fake.session};
     if (ec == NULL) {
         ec = EVP_EC_gen("P-256");

@@ -196,36 +196,6 @@ static void public_session_keys_are_kept_and_used_here(void **state)
     assert_int_equal(C_CreateObject(s, template, 7, &key), CKR_ATTRIBUTE_VALUE_INVALID); /* not on the curve */
 }
 
-static void the_rest_of_the_list_says_so(void **state)
-{
-    CK_SESSION_HANDLE s = fake_open(false);
-    CK_MECHANISM m = {CKM_AES_CBC, NULL, 0};
-    CK_FUNCTION_LIST *list = NULL;
-    CK_INTERFACE *interface = NULL;
-    CK_ULONG n = 0;
-    CK_SLOT_ID slot;
-    (void)state;
-
-    assert_int_equal(C_GetFunctionStatus(0), CKR_FUNCTION_NOT_PARALLEL);
-    assert_int_equal(C_CancelFunction(0), CKR_FUNCTION_NOT_PARALLEL);
-    assert_int_equal(C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, NULL), CKR_NO_EVENT);
-    assert_int_equal(C_WaitForSlotEvent(0, &slot, NULL), CKR_FUNCTION_NOT_SUPPORTED);
-    assert_int_equal(C_WrapKey(s, &m, 1, 2, NULL, &n), CKR_FUNCTION_NOT_SUPPORTED);
-    assert_int_equal(C_WrapKey(4711, &m, 1, 2, NULL, &n), CKR_SESSION_HANDLE_INVALID);
-    assert_int_equal(C_GetOperationState(s, NULL, &n), CKR_FUNCTION_NOT_SUPPORTED);
-    assert_int_equal(C_SeedRandom(s, (CK_BYTE *)"x", 1), CKR_RANDOM_SEED_NOT_SUPPORTED);
-    assert_int_equal(C_GetFunctionList(&list), CKR_OK);
-    for (void **f = (void **)&list->C_Initialize; f <= (void **)&list->C_WaitForSlotEvent; f++)
-        assert_non_null(*f);
-    assert_int_equal(C_GetInterface(NULL, NULL, &interface, 0), CKR_OK);
-    assert_ptr_equal(interface->pFunctionList, list);
-    assert_int_equal(
-        C_GetInterface((CK_UTF8CHAR *)"PKCS 11", &(CK_VERSION){2, 40}, &interface, CKF_INTERFACE_FORK_SAFE), CKR_OK);
-    assert_int_equal(C_GetInterface((CK_UTF8CHAR *)"Vendor", NULL, &interface, 0), CKR_FUNCTION_FAILED);
-    assert_int_equal(C_GetInterfaceList(NULL, &n), CKR_OK);
-    assert_int_equal(n, 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,7 +206,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(sessions_follow_the_standard, setup, teardown),
         cmocka_unit_test_setup_teardown(initialising_takes_any_sane_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(public_session_keys_are_kept_and_used_here, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_rest_of_the_list_says_so, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
