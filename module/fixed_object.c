@@ -7,6 +7,7 @@
 #include "fixed_object.h"
 
 #include "guard.h"
+#include "offer.h"
 #include "session_object.h"
 
 #include "../common/attr.h"
@@ -115,6 +116,7 @@ CK_RV km_fixed_objects_find(struct km_token *token, struct km_find *find)
 {
     CK_OBJECT_CLASS class =
         km_attr_ulong(find->template->attrs, find->template->n_attrs, CKA_CLASS, CK_UNAVAILABLE_INFORMATION);
+    CK_MECHANISM_INFO info;
     const struct km_mech *mechs;
     size_t n;
 
@@ -125,6 +127,7 @@ CK_RV km_fixed_objects_find(struct km_token *token, struct km_find *find)
         return CKR_OK;
     mechs = km_mechs(&n);
     for (size_t i = 0; i < n; i++)
-        KM_TRY(find_one(token, find, CKO_MECHANISM, mechs[i].type));
+        if (km_offer_info(&mechs[i], &info) == CKR_OK)
+            KM_TRY(find_one(token, find, CKO_MECHANISM, mechs[i].type));
     return CKR_OK;
 }

@@ -5,7 +5,7 @@ noinst_LTLIBRARIES += module/libkmmodule.la
 module_libkmmodule_la_SOURCES = \
 	module/attribute.c module/bulk.c module/bulk.h module/cipher.c module/cipher.h module/crypt.c module/derive.c module/digest.c module/digest.h module/dual.c module/event.c module/find.c module/fixed_object.c module/fixed_object.h \
 	module/general.c module/guard.h module/handle.c module/handle.h module/keygen.c module/local.c module/local.h \
-	module/login.c module/login.h module/mechanism.c module/object.c module/object.h module/operation.c module/operation.h module/parallel.c \
+	module/login.c module/login.h module/mechanism.c module/object.c module/object.h module/offer.c module/offer.h module/operation.c module/operation.h module/parallel.c \
 	module/process.c module/process.h module/random.c module/remote.c module/remote.h module/session.c \
 	module/session_object.c module/session_object.h module/sign.c module/sign.h module/slot.c module/state.c module/text.h module/token.c module/verify.c module/wrap.c module/message.c module/message.h module/message_param.c module/message_sign.c
 

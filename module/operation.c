@@ -9,6 +9,7 @@
 #include "../common/domain.h"
 #include "guard.h"
 #include "local.h"
+#include "offer.h"
 #include "remote.h"
 
 #include <stdlib.h>
@@ -201,6 +202,7 @@ static CK_RV prepare(struct km_session *session, struct km_operation *op, const 
                      CK_OBJECT_HANDLE handle)
 {
     const struct kind *kind = &kinds[op->kind];
+    CK_MECHANISM_INFO info;
     bool is_local, is_signature = kind->deed == KM_OP_SIGN || kind->deed == KM_OP_VERIFY;
     CK_RV rv;
 
@@ -209,6 +211,8 @@ static CK_RV prepare(struct km_session *session, struct km_operation *op, const 
     if (op->kind == KM_OP_DIGEST)
         return prepare_digest(op, mechanism);
     is_local = km_local_computes(op->mech, kind->deed);
+    KM_REQUIRE(is_local || (km_offer_info(op->mech, &info) == CKR_OK && (info.flags & kind->flag)),
+               CKR_MECHANISM_INVALID);
     rv = km_remote_view(session, handle, !is_local, &op->key);
     KM_REQUIRE(rv != CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID);
     KM_TRY(rv);

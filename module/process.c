@@ -13,6 +13,7 @@
 #include "../common/log.h"
 #include "handle.h"
 #include "local.h"
+#include "offer.h"
 #include "remote.h"
 
 #include <openssl/crypto.h>
@@ -403,6 +404,7 @@ static CK_RV merge(Kmw__TokenListReply *list)
     qsort(km_process.tokens, km_process.n_tokens, sizeof(struct km_token *), compare_tokens);
     km_process.listed_ms = km_boot_ms();
     mark_events(was_known);
+    km_offers_set(list);
     km_process.listed_by = n_starts;
     return CKR_OK;
 }

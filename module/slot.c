@@ -4,9 +4,12 @@
  * server's, so it is the same everywhere and for ever.
  */
 #include "guard.h"
+#include "offer.h"
 #include "text.h"
 
 #include "../common/mech.h"
+
+#include <stdlib.h>
 
 #define LIST_AGE_MS 1000 /* how old the list may be where a program reads one slot after the other */
 #define PIN_LEN_MIN 4    /* of the token to be, in the free slot */
@@ -86,33 +89,37 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slotID, CK_TOKEN_INFO *pInfo)
 CK_RV C_GetMechanismList(CK_SLOT_ID slotID, CK_MECHANISM_TYPE_PTR pMechanismList, CK_ULONG_PTR pulCount)
 {
     struct km_token *token = NULL;
-    const struct km_mech *mechs;
-    CK_ULONG room;
+    CK_MECHANISM_TYPE *types;
     size_t n;
+    CK_RV rv = CKR_OK;
 
     KM_ENTER();
     KM_REQUIRE(pulCount != NULL, CKR_ARGUMENTS_BAD);
     KM_TRY(km_token_get(slotID, &token));
-    mechs = km_mechs(&n);
-    room = *pulCount;
+    km_mechs(&n);
+    types = calloc(n, sizeof(*types));
+    KM_REQUIRE(types != NULL, CKR_HOST_MEMORY);
+    n = km_offers_list(types);
+    if (pMechanismList != NULL && *pulCount < n)
+        rv = CKR_BUFFER_TOO_SMALL;
+    else if (pMechanismList != NULL)
+        memcpy(pMechanismList, types, n * sizeof(*types));
     *pulCount = n;
-    if (pMechanismList == NULL)
-        return CKR_OK;
-    KM_REQUIRE(room >= n, CKR_BUFFER_TOO_SMALL);
-    for (size_t i = 0; i < n; i++)
-        pMechanismList[i] = mechs[i].type;
-    return CKR_OK;
+    free(types);
+    return rv;
 }
 
 CK_RV C_GetMechanismInfo(CK_SLOT_ID slotID, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *pInfo)
 {
     struct km_token *token = NULL;
     const struct km_mech *mech = km_mech(type);
+    CK_MECHANISM_INFO info;
 
     KM_ENTER();
     KM_REQUIRE(pInfo != NULL, CKR_ARGUMENTS_BAD);
     KM_TRY(km_token_get(slotID, &token));
     KM_REQUIRE(mech != NULL, CKR_MECHANISM_INVALID);
-    *pInfo = (CK_MECHANISM_INFO){.ulMinKeySize = mech->min, .ulMaxKeySize = mech->max, .flags = mech->flags};
+    KM_TRY(km_offer_info(mech, &info));
+    *pInfo = info;
     return CKR_OK;
 }

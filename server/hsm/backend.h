@@ -47,6 +47,9 @@ struct km_backend_ops {
     /* Secret attributes in the clear, for objects whose attributes allow it; the caller checked that. Values in `ret` are packed kmw.Template bytes. */
     enum km_backend_result (*reveal)(struct km_backend *backend, const Kml__Object *object, struct km_secret *ret);
 
+    /* What it does with a mechanism: CKF_... of `mech->flags`, and the sizes of keys. False: nothing. */
+    bool (*offers)(struct km_backend *backend, const struct km_mech *mech, CK_MECHANISM_INFO *ret);
+
     /* Uses a key. `object` identifies and proves it; loaded keys are cached by (id, version, hash of seal). `data_is_digest`, `is_part` as in wire.proto.
      * The result (malloc'ed, wiped and freed by the caller with km_wipe and free) is the signature, or text. VERIFY: KM_BE_ARG with CKR_SIGNATURE_INVALID when it is not. */
     enum km_backend_result (*use)(struct km_backend *backend, const Kml__Object *object, const struct km_mech *mech,

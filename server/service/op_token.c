@@ -64,6 +64,32 @@ static bool is_listed(struct km_call *call, const struct km_token *token)
            km_access_sees(call->service->access, call->identity, token->label, token->owner);
 }
 
+/* The back end's mechanisms; false: out of memory. */
+static bool put_mechanisms(struct km_call *call, Kmw__TokenListReply *out)
+{
+    struct km_backend *backend = call->service->backend;
+    size_t n = 0;
+    const struct km_mech *mechs = km_mechs(&n);
+    Kmw__MechanismInfo **list = km_call_alloc(call, n, sizeof(*list));
+    Kmw__MechanismInfo *infos = km_call_alloc(call, n, sizeof(*infos));
+    CK_MECHANISM_INFO info;
+    if (!list || !infos)
+        return false;
+    out->mechanisms = list;
+    for (size_t i = 0; i < n; i++) {
+        if (!backend->ops->offers(backend, &mechs[i], &info))
+            continue;
+        Kmw__MechanismInfo *next = &infos[out->n_mechanisms];
+        kmw__mechanism_info__init(next);
+        next->type = mechs[i].type;
+        next->flags = info.flags;
+        next->min = info.ulMinKeySize;
+        next->max = info.ulMaxKeySize;
+        list[out->n_mechanisms++] = next;
+    }
+    return true;
+}
+
 enum km_flow km_op_token_list(struct km_call *call)
 {
     struct km_token *tokens = NULL;
@@ -87,6 +113,8 @@ enum km_flow km_op_token_list(struct km_call *call)
     }
     if (km_access_may_create(call->service->access, call->identity))
         out->free_slot = km_store_free_slot(call->service->store);
+    if (!put_mechanisms(call, out))
+        return km_call_err(call, KM_ERR_NOMEM, "listing the mechanisms");
     call->out.result_case = KMW__REPLY__RESULT_TOKEN_LIST;
     call->out.token_list = out;
     return km_call_rv(call, CKR_OK, NULL);

@@ -53,6 +53,29 @@ static void malformed_and_unknown_requests_are_told_so(void **state)
     assert_int_equal(rv_of(ask_bytes(&app, packed, kmw__request__pack(list, packed))), CKR_DEVICE_ERROR);
 }
 
+static void the_back_end_tells_what_it_can_do(void **state)
+{
+    (void)state;
+    bool has_gcm = false, has_digest = false;
+    Kmw__Reply *reply = ask(&app, req_token_list(), false);
+    assert_int_equal(reply->rv, CKR_OK);
+    assert_true(reply->token_list->n_mechanisms > 20);
+    for (size_t i = 0; i < reply->token_list->n_mechanisms; i++) {
+        const Kmw__MechanismInfo *info = reply->token_list->mechanisms[i];
+        const struct km_mech *mech = km_mech(info->type);
+        assert_non_null(mech);
+        assert_int_equal(info->flags, mech->flags);
+        has_digest |= info->type == CKM_SHA256;
+        if (info->type != CKM_AES_GCM)
+            continue;
+        has_gcm = true;
+        assert_int_equal(info->min, 16);
+        assert_int_equal(info->max, 32);
+    }
+    assert_true(has_gcm && !has_digest);
+    kmw__reply__free_unpacked(reply, NULL);
+}
+
 static void expired_certificates_and_wrong_roles_are_refused(void **state)
 {
     (void)state;
@@ -243,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_and_unknown_requests_are_told_so),
+        cmocka_unit_test(the_back_end_tells_what_it_can_do),
         cmocka_unit_test(expired_certificates_and_wrong_roles_are_refused),
         cmocka_unit_test(a_server_that_is_behind_the_client_sends_it_elsewhere),
         cmocka_unit_test(tokens_exist_only_for_those_who_may_see_them),

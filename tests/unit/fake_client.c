@@ -229,6 +229,12 @@ static CK_RV serve(const Kmw__Request *q, Kmw__Reply *p)
             p->token_list->tokens[i] = token_info(i);
         p->token_list->n_tokens = fake.n_tokens;
         p->token_list->free_slot = FAKE_FREE_SLOT;
+        p->token_list->mechanisms = calloc(4, sizeof(Kmw__MechanismInfo *));
+        for (unsigned i = 0; i < fake.n_offers; i++) {
+            p->token_list->mechanisms[i] = malloc(sizeof(Kmw__MechanismInfo));
+            *p->token_list->mechanisms[i] = fake.offers[i];
+        }
+        p->token_list->n_mechanisms = fake.n_offers;
         return CKR_OK;
     case KMW__REQUEST__OP_CLIENT_REGISTER:
         p->result_case = KMW__REPLY__RESULT_CLIENT_REGISTER;

@@ -29,6 +29,8 @@ struct fake {
     uint64_t session; /* the registration that is good */
     Kmw__Change last_change;
     size_t use_len_max; /* the longest data in one Use */
+    unsigned n_offers;  /* of the mechanisms that the token has; 0: it does not tell */
+    Kmw__MechanismInfo offers[4];
     unsigned n_tokens;  /* in the list, from FAKE_SLOT on */
 };
 extern struct fake fake;

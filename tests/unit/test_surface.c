@@ -469,6 +469,60 @@ static void who_waits_hears_of_tokens_and_of_the_end(void **state)
     OK(C_Initialize(NULL));
 }
 
+/* --- mechanisms --- */
+
+static void offer(CK_MECHANISM_TYPE type, CK_FLAGS flags, CK_ULONG min, CK_ULONG max)
+{
+    Kmw__MechanismInfo *info = &fake.offers[fake.n_offers++];
+
+    kmw__mechanism_info__init(info);
+    info->type = type;
+    info->flags = flags;
+    info->min = min;
+    info->max = max;
+}
+
+static void only_what_both_know_is_listed(void **state)
+{
+    CK_MECHANISM_TYPE types[300];
+    CK_MECHANISM_INFO info, all;
+    CK_MECHANISM gcm = {CKM_AES_GCM, NULL, 0};
+    CK_ULONG n = 0, n_all, n_others = 0;
+    (void)state;
+
+    OK(C_GetMechanismList(FAKE_SLOT, NULL, &n_all)); /* a server that tells nothing has everything */
+    OK(C_GetMechanismInfo(FAKE_SLOT, CKM_AES_GCM, &all));
+    OK(C_MessageEncryptInit(s, &gcm, aes));
+    OK(C_MessageEncryptInit(s, NULL, 0));
+
+    offer(CKM_AES_CBC, CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP, 24, 64);
+    offer(CKM_AES_GCM, CKF_DECRYPT, 16, 32);
+    offer(CKM_ECDSA_SHA256, CKF_SIGN | CKF_VERIFY, 600, 700); /* of another size altogether */
+    offer(CKM_VENDOR_DEFINED | 5, CKF_SIGN, 1, 2);
+    RV(C_WaitForSlotEvent(CKF_DONT_BLOCK, types, NULL), CKR_NO_EVENT); /* fetches the list */
+    OK(C_GetMechanismList(FAKE_SLOT, NULL, &n));
+    assert_true(n < n_all);
+    n--;
+    RV(C_GetMechanismList(FAKE_SLOT, types, &n), CKR_BUFFER_TOO_SMALL);
+    OK(C_GetMechanismList(FAKE_SLOT, types, &n));
+    for (CK_ULONG i = 0; i < n; i++) {
+        OK(C_GetMechanismInfo(FAKE_SLOT, types[i], &info));
+        n_others += !(info.flags & CKF_DIGEST);
+    }
+    assert_int_equal(n_others, 2);
+    OK(C_GetMechanismInfo(FAKE_SLOT, CKM_AES_CBC, &info));
+    assert_int_equal(info.ulMinKeySize, 24);
+    assert_int_equal(info.ulMaxKeySize, 32);
+    assert_int_equal(info.flags & (CKF_ENCRYPT | CKF_DECRYPT | CKF_SIGN), CKF_ENCRYPT | CKF_DECRYPT);
+    OK(C_GetMechanismInfo(FAKE_SLOT, CKM_AES_GCM, &info));
+    assert_int_equal(info.flags, all.flags & ~(CKF_ENCRYPT | CKF_MESSAGE_ENCRYPT | CKF_WRAP | CKF_UNWRAP));
+    RV(C_GetMechanismInfo(FAKE_SLOT, CKM_ECDSA_SHA256, &info), CKR_MECHANISM_INVALID);
+    RV(C_MessageEncryptInit(s, &gcm, aes), CKR_MECHANISM_INVALID);
+    RV(C_SignInit(s, &ecdsa, private), CKR_MECHANISM_INVALID);
+    OK(C_VerifyInit(s, &ecdsa, public)); /* computed here */
+    OK(C_EncryptInit(s, &cbc, aes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +538,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_pass_signs_and_verifies, setup, teardown),
         cmocka_unit_test_setup_teardown(a_signature_may_come_first, setup, teardown),
         cmocka_unit_test_setup_teardown(many_messages_are_signed_under_one_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_what_both_know_is_listed, setup, teardown),
         cmocka_unit_test_setup_teardown(tokens_that_come_and_go_are_told_once, setup, teardown),
         cmocka_unit_test_setup_teardown(who_waits_hears_of_tokens_and_of_the_end, setup, teardown),
     };
