@@ -114,7 +114,7 @@ CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR
     KM_SESSION(session, hSession);
     KM_REQUIRE(userType <= CKU_CONTEXT_SPECIFIC, CKR_USER_TYPE_INVALID);
     KM_REQUIRE(pPin != NULL, CKR_ARGUMENTS_BAD); /* no protected authentication path */
-    KM_REQUIRE(ulPinLen <= 4096, CKR_PIN_INCORRECT);
+    KM_REQUIRE(ulPinLen <= KM_PIN_SENT_MAX, CKR_PIN_INCORRECT);
     if (userType == CKU_CONTEXT_SPECIFIC)
         return log_in_for_use(session, pPin, ulPinLen);
     return log_in(session->token, userType, pPin, ulPinLen);

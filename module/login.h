@@ -8,6 +8,7 @@
 #include "handle.h"
 
 #define KM_ATTEMPT_LEN 16
+#define KM_PIN_SENT_MAX 4096 /* bytes of a PIN that is read and sent at all; what servers take is less */
 
 /* Who is logged in to `token`. Takes km_lock. */
 CK_USER_TYPE km_login_user(const struct km_token *token);

@@ -377,12 +377,13 @@ static CK_RV merge(Kmw__TokenListReply *list)
     bool was_known = km_process.listed_by == n_starts;
     struct km_token *token;
 
+    for (size_t i = 0; i < list->n_tokens; i++)
+        if (list->tokens[i]->id.len != KM_ID_LEN)
+            return CKR_DEVICE_ERROR;
     for (size_t i = 0; i < km_process.n_tokens; i++)
         km_process.tokens[i]->is_listed = false;
     for (size_t i = 0; i < list->n_tokens; i++) {
         Kmw__TokenInfo *info = list->tokens[i];
-        if (info->id.len != KM_ID_LEN)
-            return CKR_DEVICE_ERROR;
         token = put_slot(info->slot);
         if (token == NULL)
             return CKR_HOST_MEMORY;
@@ -441,13 +442,15 @@ CK_RV km_token_refresh(int64_t age_ms)
 CK_RV km_token_get(CK_SLOT_ID slot, struct km_token **ret)
 {
     struct km_token *token;
+    bool is_listed;
 
     km_lock();
     token = find_slot(slot);
+    is_listed = km_process.listed_ms != INT64_MIN;
     km_unlock();
-    if (token == NULL) {
+    if (token == NULL || !is_listed) { /* what was known before C_Finalize is asked for again */
         CK_RV rv = km_token_refresh(0);
-        if (rv != CKR_OK)
+        if (rv != CKR_OK && token == NULL)
             return rv;
         km_lock();
         token = find_slot(slot);

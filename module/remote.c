@@ -87,6 +87,12 @@ static void note_version(struct km_token *token, uint64_t version)
     km_unlock();
 }
 
+/* A server that is not ours to trust may say what it likes; the program gets what the standard has, and nothing about its own buffers. */
+static CK_RV sane_rv(CK_RV rv)
+{
+    return rv > CKR_PARAMETER_SET_NOT_SUPPORTED || rv == CKR_BUFFER_TOO_SMALL ? CKR_DEVICE_ERROR : rv;
+}
+
 /* Sends a complete request. */
 static CK_RV send_request(struct km_token *token, Kmw__Request *request, Kmw__Reply__ResultCase expected,
                           Kmw__Reply **ret)
@@ -98,7 +104,7 @@ static CK_RV send_request(struct km_token *token, Kmw__Request *request, Kmw__Re
     if (err != KM_OK)
         return km_err_rv(err); /* the client has logged why */
     note_version(token, reply->token_version);
-    rv = reply->rv;
+    rv = sane_rv(reply->rv);
     if (rv != CKR_OK && reply->reason != NULL && reply->reason[0] != '\0')
         km_log(level_of(rv, request->change != NULL), "refused with 0x%lx: %s", rv, reply->reason);
     if (rv == CKR_OK && expected != KMW__REPLY__RESULT__NOT_SET && reply->result_case != expected) {

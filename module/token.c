@@ -25,6 +25,7 @@ CK_RV C_InitToken(CK_SLOT_ID slotID, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen, CK
     KM_ENTER();
     KM_REQUIRE(pLabel != NULL, CKR_ARGUMENTS_BAD);
     KM_REQUIRE(pPin != NULL, CKR_ARGUMENTS_BAD);
+    KM_REQUIRE(ulPinLen <= KM_PIN_SENT_MAX, CKR_PIN_LEN_RANGE);
     KM_TRY(km_token_get(slotID, &token));
     km_lock();
     has_sessions = token->n_sessions > 0;
@@ -56,6 +57,7 @@ CK_RV C_InitPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pPin, CK_ULONG ulPin
 
     KM_REQUIRE(pPin != NULL, CKR_ARGUMENTS_BAD);
     KM_REQUIRE(km_login_user(session->token) == CKU_SO, CKR_USER_NOT_LOGGED_IN);
+    KM_REQUIRE(ulPinLen <= KM_PIN_SENT_MAX, CKR_PIN_LEN_RANGE);
     op.pin = km_bytes(pPin, ulPinLen);
     request.op_case = KMW__REQUEST__OP_PIN_INIT;
     request.pin_init = &op;
@@ -100,6 +102,8 @@ CK_RV C_SetPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pOldPin, CK_ULONG ulO
 
     KM_REQUIRE(session->flags & CKF_RW_SESSION, CKR_SESSION_READ_ONLY);
     KM_REQUIRE(pOldPin != NULL && pNewPin != NULL, CKR_ARGUMENTS_BAD);
+    KM_REQUIRE(ulOldLen <= KM_PIN_SENT_MAX, CKR_PIN_INCORRECT);
+    KM_REQUIRE(ulNewLen <= KM_PIN_SENT_MAX, CKR_PIN_LEN_RANGE);
     KM_TRY(km_login_attempt(attempt));
     op.user_type = user == CKU_SO ? CKU_SO : CKU_USER;
     op.old_pin = km_bytes(pOldPin, ulOldLen);

@@ -236,7 +236,7 @@ dist_check_SCRIPTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 TESTS += tests/cluster/test-dev.sh tests/cluster/test-daemon.sh
 
 # --- suites of their own
-AM_TESTS_ENVIRONMENT = KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD; CC='$(CC)'; export CC; \
+AM_TESTS_ENVIRONMENT = $(if $(FUZZ_SECONDS),FUZZ_SECONDS='$(FUZZ_SECONDS)'; export FUZZ_SECONDS;) KEYMOOT_BUILD='$(abs_top_builddir)'; export KEYMOOT_BUILD; CC='$(CC)'; export CC; \
 	LSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/lsan.supp print_suppressions=0 $$LSAN_OPTIONS"; export LSAN_OPTIONS; \
 	TSAN_OPTIONS="suppressions=$(abs_srcdir)/tests/tsan.supp $$TSAN_OPTIONS"; export TSAN_OPTIONS; \
 	UBSAN_OPTIONS="print_stacktrace=1 $$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
@@ -295,3 +295,24 @@ tests_loop_test_module_attr_SOURCES = tests/loop/test_module_attr.c tests/loop/a
 tests_loop_test_module_attr_LDADD = $(loop_libs)
 tests_loop_test_module_object_SOURCES = tests/loop/test_module_object.c $(loop_kit)
 tests_loop_test_module_object_LDADD = $(loop_libs)
+
+# --- the module's whole surface under any calls, before an honest server and before one that lies; strangers on its socket
+surface = tests/fuzz/surface.c tests/fuzz/surface.h tests/fuzz/surface_args.c tests/fuzz/surface_args.h tests/fuzz/surface_wire.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h $(server_kit)
+surface_libs = module/libkmmodule.la $(unit_libs)
+surface_programs = tests/fuzz/fuzz_sp
+if HAVE_CMOCKA
+surface_programs += tests/fuzz/fuzz_module tests/fuzz/fuzz_hostile
+endif
+tests_fuzz_fuzz_module_SOURCES = tests/fuzz/fuzz_module.c $(surface)
+tests_fuzz_fuzz_module_LDADD = $(surface_libs)
+tests_fuzz_fuzz_hostile_SOURCES = tests/fuzz/fuzz_hostile.c $(surface)
+tests_fuzz_fuzz_hostile_LDADD = $(surface_libs)
+tests_fuzz_fuzz_sp_SOURCES = tests/fuzz/fuzz_sp.c tests/fuzz/fuzz_main.c
+tests_fuzz_fuzz_sp_LDADD = $(fuzz_libs)
+tests/fuzz/surface.$(OBJEXT): tests/conform/rv.inc
+check_PROGRAMS += $(surface_programs)
+TESTS += $(surface_programs)
+# a minute each
+.PHONY: check-fuzz
+check-fuzz:
+	$(MAKE) check TESTS='tests/fuzz/fuzz_module tests/fuzz/fuzz_hostile' FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60)

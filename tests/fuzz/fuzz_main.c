@@ -2,12 +2,13 @@
  *
  * The plain driver. With arguments: runs each file, or each file in a folder, once (a corpus, a crash to look at).
  * Without: the harness's own seeds, then mutations of them from a fixed generator, so that a failure comes back: SEED=n
- * RUNS=n repeat another one. The last input is kept in fuzz-<program>.last when the program dies.
+ * RUNS=n repeat another one, FUZZ_SECONDS=n goes on for so long. The last input is kept in fuzz-<program>.last when the program dies.
  */
 #include "fuzz.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,7 +166,9 @@ int main(int argc, char **argv)
     }
     unsigned long runs = from_environment("RUNS", RUNS_DEFAULT), done = 0;
     unsigned long seed = from_environment("SEED", 1);
-    time_t end = getenv("RUNS") != NULL ? 0 : time(NULL) + SECONDS_MAX;
+    unsigned long seconds = from_environment("FUZZ_SECONDS", 0);
+    runs = seconds > 0 ? ULONG_MAX : runs;
+    time_t end = getenv("RUNS") != NULL && seconds == 0 ? 0 : time(NULL) + (time_t)(seconds > 0 ? seconds : SECONDS_MAX);
     for (; done < runs && (end == 0 || done % 64 != 0 || time(NULL) < end); done++) {
         state = (seed << 32) + done + 1; /* each run by itself, so that one can be repeated */
         for (int i = 0; i < 4; i++)
