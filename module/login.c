@@ -30,6 +30,7 @@ static CK_RV ask(struct km_token *token, CK_USER_TYPE user, const CK_UTF8CHAR *p
     Kmw__Login op = KMW__LOGIN__INIT;
     Kmw__Request request = KMW__REQUEST__INIT;
     uint8_t attempt[KM_ATTEMPT_LEN];
+    CK_RV rv;
 
     KM_TRY(km_login_attempt(attempt));
     op.user_type = user;
@@ -37,7 +38,13 @@ static CK_RV ask(struct km_token *token, CK_USER_TYPE user, const CK_UTF8CHAR *p
     op.attempt = km_bytes(attempt, sizeof(attempt));
     request.op_case = KMW__REQUEST__OP_LOGIN;
     request.login = &op;
-    return km_remote_call(token, &request, KM_CALL_BARE, KMW__REPLY__RESULT_LOGIN, ret);
+    rv = km_remote_call(token, &request, KM_CALL_BARE, KMW__REPLY__RESULT_LOGIN, ret);
+    if (rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED) {
+        km_lock();
+        km_process.listed_ms = INT64_MIN; /* the token's flags tell of it */
+        km_unlock();
+    }
+    return rv;
 }
 
 CK_RV km_login_again(struct km_token *token, CK_USER_TYPE user, const CK_UTF8CHAR *pin, CK_ULONG pin_len)
