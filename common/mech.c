@@ -86,6 +86,7 @@ static const struct secret_type {
     {CKK_SHA3_256_HMAC, 1, KM_GENERIC_SECRET_MAX, 1},
     {CKK_SHA3_384_HMAC, 1, KM_GENERIC_SECRET_MAX, 1},
     {CKK_SHA3_512_HMAC, 1, KM_GENERIC_SECRET_MAX, 1},
+    {CKK_HKDF, 1, KM_GENERIC_SECRET_MAX, 1},
 };
 
 static const struct secret_type *secret_type(CK_KEY_TYPE type)

@@ -19,6 +19,11 @@ enum km_mech_param {
     KM_MP_IV16, KM_MP_IV8, KM_MP_IV4, /* of that many bytes; the last two may be left out */
     KM_MP_CTR, KM_MP_GCM, KM_MP_CCM, KM_MP_CHACHA20, KM_MP_CHACHA20_POLY1305,
     KM_MP_MAC_LEN,                    /* CK_MAC_GENERAL_PARAMS */
+    /* keys from keys */
+    KM_MP_ECDH, KM_MP_HKDF, KM_MP_SP800, KM_MP_SP800_FEEDBACK, KM_MP_PBKDF2,
+    KM_MP_STRING, KM_MP_CBC_DATA,     /* CK_KEY_DERIVATION_STRING_DATA, CK_AES_CBC_ENCRYPT_DATA_PARAMS */
+    KM_MP_HANDLE, KM_MP_BIT,          /* CK_OBJECT_HANDLE, CK_EXTRACT_PARAMS */
+    KM_MP_RSA_AES,
 };
 
 /* What the message is put through before the key: */
@@ -33,6 +38,11 @@ enum km_mech_scheme {
     KM_MS_GCM, KM_MS_CCM, KM_MS_CHACHA20, KM_MS_CHACHA20_POLY1305,
     KM_MS_KW, KM_MS_KWP, KM_MS_KW_PKCS7, /* SP 800-38F: whole semiblocks, KWP, PKCS#7 padding before KW */
     KM_MS_HMAC, KM_MS_CMAC, KM_MS_GMAC,
+    /* keys from keys: crypto_derive.c, builtin_make.c */
+    KM_MS_ECDH, KM_MS_HKDF, KM_MS_SP800_COUNTER, KM_MS_SP800_FEEDBACK, KM_MS_SP800_DOUBLE, KM_MS_PBKDF2,
+    KM_MS_CONCAT_KEY, KM_MS_CONCAT_DATA, KM_MS_DATA_CONCAT, KM_MS_XOR, KM_MS_EXTRACT,
+    KM_MS_ENCRYPT_DATA, KM_MS_HASH, KM_MS_SHAKE,
+    KM_MS_RSA_AES_WRAP, KM_MS_KEM, /* ML-KEM */
     KM_MS_COUNT
 };
 

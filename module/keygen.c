@@ -8,6 +8,7 @@
 #include "remote.h"
 
 #include "../common/attr.h"
+#include "../common/secret.h"
 
 /* The mechanism's row, if it generates what `flag` says. */
 static CK_RV check_mechanism(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret)
@@ -53,6 +54,7 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_ATT
         rv = km_remote_objects(session, reply, 1, (CK_OBJECT_HANDLE *[]){phKey});
     km_reply_free(reply);
 out:
+    km_wipe(op.mechanism->password.data, op.mechanism->password.len);
     kmw__mechanism__free_unpacked(op.mechanism, NULL);
     if (op.template_ != NULL)
         kmw__template__free_unpacked(op.template_, NULL);

@@ -3,7 +3,7 @@
  * A program's mechanism in wire form: one reader for each kind of parameter (enum km_mech_param), each of which checks
  * every pointer, length and value before anything is sent. No state; any thread.
  */
-#include "operation.h"
+#include "mechanism.h"
 
 #include "../common/signature.h"
 #include "guard.h"
@@ -15,7 +15,7 @@
 #define NONCE_MAX 128          /* bytes: what OpenSSL takes for GCM */
 #define AAD_MAX (1024u * 1024) /* bytes of associated data */
 
-static bool copy_bytes(ProtobufCBinaryData *to, const void *data, size_t len)
+bool km_param_bytes(ProtobufCBinaryData *to, const void *data, size_t len)
 {
     if (len == 0)
         return true;
@@ -33,7 +33,7 @@ static CK_RV read_aead(const void *nonce, CK_ULONG nonce_len, const void *aad, C
     KM_REQUIRE(nonce != NULL && nonce_len >= 1 && nonce_len <= NONCE_MAX, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(aad != NULL || aad_len == 0, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(aad_len <= AAD_MAX, CKR_MECHANISM_PARAM_INVALID);
-    if (!copy_bytes(&param->iv, nonce, nonce_len) || !copy_bytes(&param->aad, aad, aad_len))
+    if (!km_param_bytes(&param->iv, nonce, nonce_len) || !km_param_bytes(&param->aad, aad, aad_len))
         return CKR_HOST_MEMORY;
     return CKR_OK;
 }
@@ -89,7 +89,7 @@ static CK_RV read_chacha20(const struct km_mech *mech, const void *p, Kmw__Mecha
     memcpy(iv, chacha->pBlockCounter, chacha->blockCounterBits / 8);
     memcpy(iv + chacha->blockCounterBits / 8, chacha->pNonce, chacha->ulNonceBits / 8);
     param->counter_bits = chacha->blockCounterBits;
-    return copy_bytes(&param->iv, iv, sizeof(iv)) ? CKR_OK : CKR_HOST_MEMORY;
+    return km_param_bytes(&param->iv, iv, sizeof(iv)) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV read_mac_len(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
@@ -109,7 +109,7 @@ static CK_RV read_ctr(const struct km_mech *mech, const void *p, Kmw__Mechanism 
     (void)mech;
     KM_REQUIRE(ctr->ulCounterBits >= 1 && ctr->ulCounterBits <= 128, CKR_MECHANISM_PARAM_INVALID);
     param->counter_bits = ctr->ulCounterBits;
-    return copy_bytes(&param->iv, ctr->cb, sizeof(ctr->cb)) ? CKR_OK : CKR_HOST_MEMORY;
+    return km_param_bytes(&param->iv, ctr->cb, sizeof(ctr->cb)) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV read_pss(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
@@ -126,7 +126,7 @@ static CK_RV read_pss(const struct km_mech *mech, const void *p, Kmw__Mechanism 
     return CKR_OK;
 }
 
-static CK_RV read_oaep(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+CK_RV km_read_oaep(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
 {
     const CK_RSA_PKCS_OAEP_PARAMS *oaep = p;
 
@@ -143,14 +143,14 @@ static CK_RV read_oaep(const struct km_mech *mech, const void *p, Kmw__Mechanism
     KM_REQUIRE(oaep->ulSourceDataLen <= 65536, CKR_MECHANISM_PARAM_INVALID);
     param->hash = hash;
     param->mgf = mgf;
-    return copy_bytes(&param->label, oaep->pSourceData, oaep->ulSourceDataLen) ? CKR_OK : CKR_HOST_MEMORY;
+    return km_param_bytes(&param->label, oaep->pSourceData, oaep->ulSourceDataLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV read_iv(const struct km_mech *mech, const void *iv, Kmw__Mechanism *param)
 {
     size_t len = mech->param == KM_MP_IV16 ? 16 : mech->param == KM_MP_IV8 ? 8 : 4;
 
-    return copy_bytes(&param->iv, iv, len) ? CKR_OK : CKR_HOST_MEMORY;
+    return km_param_bytes(&param->iv, iv, len) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV read_eddsa(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
@@ -162,7 +162,7 @@ static CK_RV read_eddsa(const struct km_mech *mech, const void *p, Kmw__Mechanis
     KM_REQUIRE(eddsa->ulContextDataLen <= KM_CONTEXT_MAX, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(eddsa->pContextData != NULL || eddsa->ulContextDataLen == 0, CKR_MECHANISM_PARAM_INVALID);
     param->is_prehashed = eddsa->phFlag;
-    return copy_bytes(&param->context, eddsa->pContextData, eddsa->ulContextDataLen) ? CKR_OK : CKR_HOST_MEMORY;
+    return km_param_bytes(&param->context, eddsa->pContextData, eddsa->ulContextDataLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 /* The parameter's size and its reader; a kind without a reader takes none. */
@@ -182,8 +182,18 @@ static const struct reader {
     [KM_MP_CTR] = {sizeof(CK_AES_CTR_PARAMS), read_ctr},
     [KM_MP_GCM] = {sizeof(CK_GCM_PARAMS), read_gcm},
     [KM_MP_PSS] = {sizeof(CK_RSA_PKCS_PSS_PARAMS), read_pss},
-    [KM_MP_OAEP] = {sizeof(CK_RSA_PKCS_OAEP_PARAMS), read_oaep},
+    [KM_MP_OAEP] = {sizeof(CK_RSA_PKCS_OAEP_PARAMS), km_read_oaep},
     [KM_MP_EDDSA] = {sizeof(CK_EDDSA_PARAMS), read_eddsa, .is_optional = true},
+    [KM_MP_ECDH] = {sizeof(CK_ECDH1_DERIVE_PARAMS), km_read_ecdh},
+    [KM_MP_HKDF] = {sizeof(CK_HKDF_PARAMS), km_read_hkdf},
+    [KM_MP_SP800] = {sizeof(CK_SP800_108_KDF_PARAMS), km_read_sp800},
+    [KM_MP_SP800_FEEDBACK] = {sizeof(CK_SP800_108_FEEDBACK_KDF_PARAMS), km_read_sp800_feedback},
+    [KM_MP_PBKDF2] = {sizeof(CK_PKCS5_PBKD2_PARAMS2), km_read_pbkdf2},
+    [KM_MP_STRING] = {sizeof(CK_KEY_DERIVATION_STRING_DATA), km_read_string},
+    [KM_MP_CBC_DATA] = {sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), km_read_cbc_data},
+    [KM_MP_HANDLE] = {sizeof(CK_OBJECT_HANDLE), NULL},
+    [KM_MP_BIT] = {sizeof(CK_EXTRACT_PARAMS), km_read_bit},
+    [KM_MP_RSA_AES] = {sizeof(CK_RSA_AES_KEY_WRAP_PARAMS), km_read_rsa_aes},
 };
 
 static CK_RV read_param(const struct km_mech *mech, const CK_MECHANISM *mechanism, Kmw__Mechanism *param)

@@ -58,6 +58,11 @@ static const char *each_access(void *target, const char *name, const char *value
     return km_access_add(((struct km_server_conf *)target)->access, name, value);
 }
 
+static const char *each_lineage(void *target, const char *name, const char *value)
+{
+    return km_levels_add(((struct km_server_conf *)target)->levels, name, value);
+}
+
 #define AT(field) offsetof(struct km_server_conf, field)
 #define TEXT(name)                                                                                                     \
     {                                                                                                                  \
@@ -116,6 +121,7 @@ static const struct km_conf_row rows[] = {
     NUMBER(handshake_ms, 100, 60000, "5000"),
     {.section = "members", .kind = KM_CONF_SECTION, .each = each_member},
     {.section = "access", .kind = KM_CONF_SECTION, .each = each_access},
+    {.section = "lineage", .kind = KM_CONF_SECTION, .each = each_lineage},
     {0},
 };
 
@@ -160,7 +166,7 @@ enum km_err km_server_conf_read(const char *path, struct km_server_conf *ret, ch
     struct km_server_conf *conf = calloc(1, sizeof(*conf));
     enum km_err err = KM_ERR_NOMEM;
     snprintf(ret_message, message_len, "%s", km_err_text(err));
-    if (!conf || !(conf->access = km_access_new()))
+    if (!conf || !(conf->access = km_access_new()) || !(conf->levels = km_levels_new()))
         goto out;
     err = km_conf_read(path, rows, conf, ret_message, message_len);
     if (err)
@@ -175,9 +181,12 @@ enum km_err km_server_conf_read(const char *path, struct km_server_conf *ret, ch
     conf->model = "keymoot";
     *ret = *conf;
     conf->access = NULL;
+    conf->levels = NULL;
 out:
-    if (conf)
+    if (conf) {
         km_access_free(conf->access);
+        km_levels_free(conf->levels);
+    }
     free(conf);
     return err;
 }
@@ -186,5 +195,6 @@ void km_server_conf_fini(struct km_server_conf *conf)
 {
     km_conf_fini(rows, conf);
     km_access_free(conf->access);
+    km_levels_free(conf->levels);
     memset(conf, 0, sizeof(*conf));
 }

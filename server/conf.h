@@ -7,6 +7,7 @@
 
 #include "../common/client.h"
 #include "govern/access.h"
+#include "govern/level.h"
 #include "raft/replica.h"
 
 struct km_server_conf {
@@ -27,6 +28,7 @@ struct km_server_conf {
     size_t n_members;
     const char *model;            /* not from the file: "keymoot", or "DEV" with --dev */
     struct km_access *access; /* never NULL */
+    struct km_levels *levels; /* never NULL */
 };
 
 /* Reads `path`. On failure `ret` holds nothing and `ret_message` says file, line, key and what was expected. Errors:

@@ -34,7 +34,8 @@ server_raft_sources = \
 
 server_hsm_sources = \
 	server/hsm/backend.h server/hsm/head.c server/hsm/head.h server/hsm/pubkey.c server/hsm/pubkey.h \
-	server/hsm/builtin.c server/hsm/crypto.c server/hsm/crypto.h server/hsm/crypto_cipher.c \
+	server/hsm/builtin.c server/hsm/builtin.h server/hsm/builtin_make.c server/hsm/crypto_derive.c \
+	server/hsm/crypto_kdf.c server/hsm/crypto_keywrap.c server/hsm/crypto_make.h server/hsm/crypto.c server/hsm/crypto.h server/hsm/crypto_cipher.c \
 	server/hsm/crypto_ec.c server/hsm/crypto_message.c \
 	server/hsm/crypto_mac.c server/hsm/crypto_rsa.c server/hsm/keybuild.c server/hsm/keycache.c server/hsm/keycache.h \
 	server/hsm/keyform.c server/hsm/keymake.c server/hsm/master_key.c server/hsm/seal.c server/hsm/seal.h
@@ -42,13 +43,15 @@ server_hsm_sources = \
 server_govern_sources = \
 	server/govern/access.c server/govern/access.h server/govern/audit.c server/govern/audit.h \
 	server/govern/audit_event.c server/govern/audit_event.h server/govern/audit_file.c server/govern/audit_file.h \
-	server/conf.c server/conf.h server/govern/gate.c server/govern/limits.c server/govern/limits.h server/govern/login.c server/govern/login.h
+	server/conf.c server/conf.h server/govern/gate.c server/govern/level.c server/govern/level.h server/govern/limits.c server/govern/limits.h server/govern/login.c server/govern/login.h
 
 server_service_sources = \
 	server/service/service.h server/service/template.h server/service/template.c \
 	server/service/template_change.c server/service/template_rules.h \
 	server/service/arena.c server/service/arena.h server/service/call.c server/service/call.h \
 	server/service/change.c server/service/dispatch.c server/service/dispatch.def server/service/held.c \
+	server/service/lineage.c server/service/lineage.h server/service/op_derive.c server/service/op_encapsulate.c server/service/op_make.c server/service/op_make.h \
+	server/service/op_wrap.c \
 	server/service/op_admin.c server/service/op_key.c server/service/op_login.c server/service/op_object.c \
 	server/service/op_token.c server/service/op_use.c server/service/operations.h server/service/pool.c \
 	server/service/pool.h server/service/service.c server/service/steward.c

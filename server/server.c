@@ -317,7 +317,8 @@ static enum km_err start_service(struct km_server *server, struct message m)
                                       .changers = conf->changers,
                                       .queue_max = conf->queue_max,
                                       .request_deadline_ms = conf->request_deadline_ms,
-                                      .login_max_age_ms = conf->login_max_age_min * 60000};
+                                      .login_max_age_ms = conf->login_max_age_min * 60000,
+                                      .levels = conf->levels};
     struct km_front_conf front = {.address = conf->address,
                                   .handshake_ms = conf->handshake_ms,
                                   .strangers_max = conf->strangers_max,

@@ -180,7 +180,7 @@ TESTS += $(unit_programs)
 loop_kit = tests/loop/loop.c tests/loop/loop.h
 loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_pair \
+check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_make tests/loop/test_module_pair \
 	tests/loop/test_module_fork tests/loop/test_module_outage tests/loop/test_module_surface
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
@@ -198,6 +198,8 @@ tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
 tests_loop_test_module_use_LDADD = $(loop_libs)
 tests_loop_test_module_pair_SOURCES = tests/loop/test_module_pair.c $(loop_kit)
 tests_loop_test_module_pair_LDADD = $(loop_libs)
+tests_loop_test_module_make_SOURCES = tests/loop/test_module_make.c $(loop_kit)
+tests_loop_test_module_make_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
 tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)

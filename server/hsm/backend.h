@@ -29,6 +29,15 @@ enum km_backend_result {
 
 struct km_backend;
 
+/* One C_DeriveKey. */
+struct km_derivation {
+    const Kml__Object *base, *other; /* `base` NULL: from a password (PBKDF2). `other`: a second key, or the one that is the salt; NULL: none */
+    const struct km_mech *mech;
+    const Kmw__Mechanism *param;
+    bool is_whole;      /* refuse a result that has not every byte of the base in it */
+    size_t data_len;    /* a data object's wish, which it has no attribute for; 0: none */
+};
+
 /* A new key as it comes out of a back end: attributes that follow from the key (CKA_MODULUS, CKA_EC_POINT, CKA_VALUE_LEN, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE ...) are
  * added to the heads by the back end, then each head is packed and sealed. */
 struct km_backend_ops {
@@ -54,6 +63,23 @@ struct km_backend_ops {
      * The result (malloc'ed, wiped and freed by the caller with km_wipe and free) is the signature, or text. VERIFY: KM_BE_ARG with CKR_SIGNATURE_INVALID when it is not. */
     enum km_backend_result (*use)(struct km_backend *backend, const Kml__Object *object, const struct km_mech *mech,
                                   const Kmw__Use *use, uint8_t **ret, size_t *ret_len, CK_RV *ret_rv);
+
+    /* Keys from keys. Heads come with the template's attributes and go out completed, as from `generate`; attributes were checked by the caller.
+     * derive: one object for each head; a data object's (CKM_HKDF_DATA) has its value in the head and no seal. */
+    enum km_backend_result (*derive)(struct km_backend *backend, const struct km_derivation *derivation, Kml__Head *const *heads,
+                                     size_t n, Kml__Object *ret, CK_RV *ret_rv);
+    /* `ret` (malloc'ed, the caller's): the wrapped key; an IV that was asked for (makes_iv) in front of it. */
+    enum km_backend_result (*wrap)(struct km_backend *backend, const Kml__Object *with, const Kml__Object *key, const struct km_mech *mech,
+                                   const Kmw__Mechanism *param, uint8_t **ret, size_t *ret_len, CK_RV *ret_rv);
+    enum km_backend_result (*unwrap)(struct km_backend *backend, const Kml__Object *with, const struct km_mech *mech,
+                                     const Kmw__Mechanism *param, const ProtobufCBinaryData *wrapped, Kml__Head *head,
+                                     Kml__Object *ret, CK_RV *ret_rv);
+    enum km_backend_result (*encapsulate)(struct km_backend *backend, const Kml__Object *public_key, const struct km_mech *mech,
+                                          const Kmw__Mechanism *param, Kml__Head *head, Kml__Object *ret,
+                                          uint8_t **ret_ciphertext, size_t *ret_len, CK_RV *ret_rv);
+    enum km_backend_result (*decapsulate)(struct km_backend *backend, const Kml__Object *private_key, const struct km_mech *mech,
+                                          const Kmw__Mechanism *param, const ProtobufCBinaryData *ciphertext, Kml__Head *head,
+                                          Kml__Object *ret, CK_RV *ret_rv);
 
     /* Drops what is kept in memory of an object that was destroyed or replaced (`object` as it was), and of session objects that were
      * made from it; unknown ones are fine. */

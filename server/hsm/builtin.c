@@ -4,9 +4,8 @@
  * believed only after its seal was checked against its head, or found in the cache with the very same bytes. Any
  * thread, all at once; the only locks are the cache's and those of a key's idle contexts.
  */
-#include "backend.h"
+#include "builtin.h"
 
-#include "crypto.h"
 #include "head.h"
 #include "keycache.h"
 #include "pubkey.h"
@@ -163,6 +162,31 @@ static enum km_err load(struct builtin *b, const Kml__Object *object, struct km_
     return err;
 }
 
+const struct km_crypto *km_builtin_crypto(struct km_backend *backend)
+{
+    return &of(backend)->crypto;
+}
+
+enum km_backend_result km_builtin_load(struct km_backend *backend, const Kml__Object *object, struct km_loaded **ret,
+                                       CK_RV *ret_rv)
+{
+    enum km_err err = load(of(backend), object, ret);
+
+    *ret_rv = km_err_rv(err);
+    return result_of(err);
+}
+
+enum km_backend_result km_builtin_object(struct km_backend *backend, Kml__Head *head, const struct km_secret *secret,
+                                         Kml__Object *ret, CK_RV *ret_rv)
+{
+    enum km_err err = km_head_string(&head->backend, backend->ops->class);
+
+    if (err == KM_OK)
+        err = make_object(of(backend), head, secret, ret);
+    *ret_rv = km_err_rv(err);
+    return result_of(err);
+}
+
 /* --- the interface -------------------------------------------------------------------------------------------------
  */
 
@@ -266,12 +290,19 @@ static CK_FLAGS flag_of(Kmw__Use__Operation operation)
     }
 }
 
+CK_RV km_builtin_apply(struct km_backend *backend, struct km_loaded *key, const struct km_mech *mech,
+                       const Kmw__Use *use, uint8_t **ret, size_t *ret_len)
+{
+    km_use_fn *fn = use_fn(mech, use->operation);
+
+    return fn != NULL ? fn(&of(backend)->crypto, key, mech, use, ret, ret_len) : CKR_MECHANISM_INVALID;
+}
+
 static enum km_backend_result builtin_use(struct km_backend *backend, const Kml__Object *object,
                                           const struct km_mech *mech, const Kmw__Use *use, uint8_t **ret,
                                           size_t *ret_len, CK_RV *ret_rv)
 {
     struct builtin *b = of(backend);
-    km_use_fn *fn = use_fn(mech, use->operation);
     struct km_loaded *key = NULL;
     uint8_t *out = NULL;
     size_t out_len = 0;
@@ -279,7 +310,7 @@ static enum km_backend_result builtin_use(struct km_backend *backend, const Kml_
     enum km_err err;
     CK_RV rv;
 
-    if (fn == NULL || (mech->flags & flag_of(use->operation)) == 0 || use->mechanism == NULL)
+    if ((mech->flags & flag_of(use->operation)) == 0 || use->mechanism == NULL)
         return answer(CKR_MECHANISM_INVALID, ret_rv);
     err = load(b, object, &key);
     if (err != KM_OK) {
@@ -289,7 +320,7 @@ static enum km_backend_result builtin_use(struct km_backend *backend, const Kml_
     if (!km_mech_takes(mech, key->key_type) || (needs_private && key->class == CKO_PUBLIC_KEY))
         rv = CKR_KEY_TYPE_INCONSISTENT;
     else
-        rv = fn(&b->crypto, key, mech, use, &out, &out_len);
+        rv = km_builtin_apply(backend, key, mech, use, &out, &out_len);
     km_loaded_release(key);
     if (rv == CKR_OK) {
         *ret = out;
@@ -422,6 +453,11 @@ static const struct km_backend_ops builtin_ops = {
     .reseal = builtin_reseal,
     .reveal = builtin_reveal,
     .use = builtin_use,
+    .derive = km_builtin_derive,
+    .wrap = km_builtin_wrap,
+    .unwrap = km_builtin_unwrap,
+    .encapsulate = km_builtin_encapsulate,
+    .decapsulate = km_builtin_decapsulate,
     .forget = builtin_forget,
     .mac = builtin_mac,
     .random = builtin_random,

@@ -164,6 +164,8 @@ enum km_err km_change_plain(struct km_service *service, Kml__Command *command, u
 /* Finds what `key` names, in the store or sealed in the request, as far as this login may see it; `missing` is the
  * CK_RV when it does not. */
 enum km_flow km_held_get(struct km_call *call, const Kmw__Key *key, CK_RV missing, struct km_held *ret);
+/* The same where a public session object may come as its attributes. */
+enum km_flow km_held_get_public(struct km_call *call, const Kmw__Key *key, CK_RV missing, struct km_held *ret);
 /* NULL while `held` is what it was when it was taken; otherwise why it is not. `*ret_rv` CKR_OK: it was changed and can
  * be tried again. */
 const char *km_held_check(struct km_call *call, const struct km_held *held, CK_RV *ret_rv);
@@ -179,6 +181,8 @@ enum km_flow km_reply_result(struct km_call *call, const Kml__Result *result);
 /* Fills in what the service knows of a new head: token, owner, time, back end; for session objects login and expiry
  * and, if `from` is not NULL, ancestors. */
 enum km_flow km_head_complete(struct km_call *call, Kml__Head *head, const struct km_held *from);
+/* A new session object dies with `from`, or with what that was made from. Token objects live by themselves. */
+enum km_flow km_head_descend(struct km_call *call, Kml__Head *head, const struct km_held *from);
 /* The object packed as the client keeps it; the memory is the call's. */
 enum km_flow km_seal_pack(struct km_call *call, const Kml__Object *object, ProtobufCBinaryData *ret);
 /* Unpacks a head into the call's memory; NULL when it is damaged or memory is short. */

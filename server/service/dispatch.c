@@ -204,7 +204,7 @@ static void check_again(struct km_call *call)
 
 void km_dispatch_finish(struct km_call *call)
 {
-    bool is_change = call->row->kind == KM_KIND_CHANGE, is_local = call->row->kind == KM_KIND_LOCAL;
+    bool is_change = call->row->kind == KM_KIND_CHANGE && call->in && call->in->change, is_local = call->row->kind == KM_KIND_LOCAL;
     audit(call);
     if (call->has_token)
         call->has_token = km_store_token(call->service->store, call->token.id, &call->token);

@@ -8,6 +8,7 @@
 #include "call.h"
 
 #include "../hsm/head.h"
+#include "template.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,12 +62,15 @@ static enum km_flow get_stored(struct km_call *call, const ProtobufCBinaryData *
     }
 }
 
-static bool is_ancestor_there(struct km_call *call, const ProtobufCBinaryData *id)
+/* There, and what it may do is what it was then. */
+static bool is_ancestor_good(struct km_call *call, const ProtobufCBinaryData *id, uint64_t revised)
 {
     const struct km_object *object = id->len == KM_ID_LEN ? km_store_object(call->service->store, id->data) : NULL;
+    Kml__Head *head = object ? km_head_unpack(call, object->head, object->head_len) : NULL;
+    bool is_good = head && head->revised == revised;
     if (object)
         km_object_unref(object);
-    return object != NULL;
+    return is_good;
 }
 
 /* NULL, or why this session object is no longer good for anything here. */
@@ -82,9 +86,11 @@ static const char *check_session(struct km_call *call, const Kml__Head *head)
         return "the session object belongs to another login";
     if (km_utc_ms() >= head->expires_ms)
         return "the session object has expired";
+    if (head->n_ancestors != head->n_ancestors_revised)
+        return "not a session object";
     for (size_t i = 0; i < head->n_ancestors; i++)
-        if (!is_ancestor_there(call, &head->ancestors[i]))
-            return "a key that the session object was made from is gone";
+        if (!is_ancestor_good(call, &head->ancestors[i], head->ancestors_revised[i]))
+            return "a key that the session object was made from is gone, or may do less";
     return NULL;
 }
 
@@ -100,6 +106,35 @@ static enum km_flow get_sealed(struct km_call *call, const ProtobufCBinaryData *
         return km_call_rv(call, missing, why);
     *ret = (struct km_held){.object = *object, .head = head};
     return KM_FLOW_GO;
+}
+
+/* A public session object of the client's: whoever sends it knows it, so it has no lineage but that. */
+static enum km_flow get_presented(struct km_call *call, const Kmw__Template *t, CK_RV missing, struct km_held *ret)
+{
+    Kml__Attr **secrets = NULL;
+    size_t n = 0;
+    const char *reason = NULL;
+    CK_RV rv = km_template_new(t, KM_TP_CREATE, NULL, 0, false, &ret->head, &secrets, &n, &reason);
+    if (rv != CKR_OK)
+        return km_call_rv(call, missing, reason);
+    km_template_secrets_free(secrets, n);
+    if (!km_call_own_head(call, ret->head))
+        return km_call_err(call, KM_ERR_NOMEM, "reading the object");
+    if (ret->head->class_ != CKO_PUBLIC_KEY || !ret->head->is_session)
+        return km_call_rv(call, missing, "not a public session object");
+    kml__object__init(&ret->object);
+    enum km_err err = km_head_pack(ret->head, &ret->object.head);
+    if (err || !km_call_own(call, ret->object.head.data, ret->object.head.len))
+        return km_call_err(call, KM_ERR_NOMEM, "reading the object");
+    return KM_FLOW_GO;
+}
+
+enum km_flow km_held_get_public(struct km_call *call, const Kmw__Key *key, CK_RV missing, struct km_held *ret)
+{
+    if (!key || !key->public_key)
+        return km_held_get(call, key, missing, ret);
+    memset(ret, 0, sizeof(*ret));
+    return get_presented(call, key->public_key, missing, ret);
 }
 
 enum km_flow km_held_get(struct km_call *call, const Kmw__Key *key, CK_RV missing, struct km_held *ret)
@@ -130,6 +165,44 @@ const char *km_held_check(struct km_call *call, const struct km_held *held, CK_R
     return "the object was changed meanwhile";
 }
 
+static enum km_err add_ancestor(Kml__Head *head, const ProtobufCBinaryData *id, uint64_t revised)
+{
+    size_t n = head->n_ancestors;
+    for (size_t i = 0; i < n; i++)
+        if (head->ancestors[i].len == id->len && !memcmp(head->ancestors[i].data, id->data, id->len))
+            return KM_OK;
+    if (n >= ANCESTORS_MAX)
+        return KM_ERR_ARG;
+    ProtobufCBinaryData *more = realloc(head->ancestors, (n + 1) * sizeof(*more));
+    if (!more)
+        return KM_ERR_NOMEM;
+    head->ancestors = more;
+    uint64_t *numbers = realloc(head->ancestors_revised, (n + 1) * sizeof(*numbers));
+    if (!numbers)
+        return KM_ERR_NOMEM;
+    head->ancestors_revised = numbers;
+    more[n] = (ProtobufCBinaryData){0, NULL};
+    numbers[n] = revised;
+    enum km_err err = km_head_bytes(&more[n], id->data, id->len);
+    if (!err)
+        head->n_ancestors = head->n_ancestors_revised = n + 1;
+    return err;
+}
+
+enum km_flow km_head_descend(struct km_call *call, Kml__Head *head, const struct km_held *from)
+{
+    enum km_err err = KM_OK;
+    if (!head->is_session)
+        return KM_FLOW_GO;
+    if (from->stored)
+        err = add_ancestor(head, &from->head->id, from->head->revised);
+    for (size_t i = 0; i < from->head->n_ancestors && !from->stored && !err; i++)
+        err = add_ancestor(head, &from->head->ancestors[i], from->head->ancestors_revised[i]);
+    if (err == KM_ERR_ARG)
+        return km_call_rv(call, CKR_FUNCTION_FAILED, "made from too many keys");
+    return err ? km_call_err(call, err, "making the object") : KM_FLOW_GO;
+}
+
 enum km_flow km_head_complete(struct km_call *call, Kml__Head *head, const struct km_held *from)
 {
     const struct km_backend_ops *ops = call->service->backend->ops;
@@ -148,18 +221,7 @@ enum km_flow km_head_complete(struct km_call *call, Kml__Head *head, const struc
     head->expires_ms = km_utc_ms() + SESSION_OBJECT_AGE_MS;
     if (!from || !from->stored)
         return KM_FLOW_GO; /* a copy of a session object has its ancestors already */
-    if (head->n_ancestors >= ANCESTORS_MAX)
-        return km_call_rv(call, CKR_FUNCTION_FAILED, "made from too many keys");
-    ProtobufCBinaryData *more = realloc(head->ancestors, (head->n_ancestors + 1) * sizeof(*more));
-    if (!more)
-        return km_call_err(call, KM_ERR_NOMEM, "making the object");
-    head->ancestors = more;
-    more[head->n_ancestors] = (ProtobufCBinaryData){0, NULL};
-    err = km_head_bytes(&more[head->n_ancestors], from->stored->id, KM_ID_LEN);
-    if (err)
-        return km_call_err(call, err, "making the object");
-    head->n_ancestors++;
-    return KM_FLOW_GO;
+    return km_head_descend(call, head, from);
 }
 
 enum km_flow km_seal_pack(struct km_call *call, const Kml__Object *object, ProtobufCBinaryData *ret)

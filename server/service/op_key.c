@@ -3,6 +3,7 @@
  * Keys come into being: C_GenerateKey and C_GenerateKeyPair. The back end makes and seals them before the proposal, so
  * that the log carries the finished objects and every server has the same (design D10).
  */
+#include "lineage.h"
 #include "operations.h"
 #include "template.h"
 
@@ -26,6 +27,9 @@ static enum km_flow make_head(struct km_call *call, const Kmw__Template *t, cons
         return km_call_err(call, KM_ERR_NOMEM, "making the key");
     if (head->is_private && !km_call_is_user(call))
         return km_call_rv(call, CKR_USER_NOT_LOGGED_IN, "private objects need a user's login");
+    rv = km_lineage_may_be(km_levels_of(call->service->conf.levels, call->token.label), head, &reason);
+    if (rv != CKR_OK)
+        return km_call_rv(call, rv, reason);
     *ret = head;
     return km_head_complete(call, head, NULL);
 }
@@ -68,6 +72,22 @@ static enum km_flow find_mech(struct km_call *call, const Kmw__Mechanism *asked,
     return KM_FLOW_GO;
 }
 
+/* CKM_PKCS5_PBKD2 generates a key that whoever knows the password can make again. */
+static enum km_flow make_from_password(struct km_call *call, const struct km_mech *mech, Kml__Head *head,
+                                       Kml__Object *ret)
+{
+    struct km_backend *backend = call->service->backend;
+    struct km_derivation d = {.mech = mech, .param = call->in->key_generate->mechanism};
+    CK_RV rv = CKR_OK;
+    enum km_backend_result result = backend->ops->derive(backend, &d, &head, 1, ret, &rv);
+    if (result != KM_BE_OK)
+        return km_call_backend(call, result, rv, true);
+    bool is_ours = km_call_own(call, ret->head.data, ret->head.len);
+    is_ours &= km_call_own(call, ret->seal.data, ret->seal.len);
+    call->audit_object = head->id.data;
+    return is_ours ? KM_FLOW_GO : km_call_err(call, KM_ERR_NOMEM, "making the key");
+}
+
 enum km_flow km_op_key_generate(struct km_call *call)
 {
     const Kmw__KeyGenerate *in = call->in->key_generate;
@@ -79,7 +99,8 @@ enum km_flow km_op_key_generate(struct km_call *call)
     if (flow == KM_FLOW_GO)
         flow = make_head(call, in->template_, mech, CKO_SECRET_KEY, &head);
     if (flow == KM_FLOW_GO)
-        flow = generate(call, mech, NULL, head, NULL, &object);
+        flow = mech->scheme == KM_MS_PBKDF2 ? make_from_password(call, mech, head, &object)
+                                            : generate(call, mech, NULL, head, NULL, &object);
     if (flow == KM_FLOW_GO && !head->is_session)
         return commit(call, &object, NULL);
     if (flow == KM_FLOW_GO)
@@ -144,8 +165,10 @@ enum km_flow km_op_key_pair_generate(struct km_call *call)
         flow = make_head(call, in->public_template, mech, CKO_PUBLIC_KEY, &public_head);
     if (flow == KM_FLOW_GO)
         flow = make_head(call, in->private_template, mech, CKO_PRIVATE_KEY, &head);
-    if (flow == KM_FLOW_GO)
+    if (flow == KM_FLOW_GO) {
+        km_lineage_pair(public_head, head);
         flow = generate(call, mech, public_head, head, &public_object, &object);
+    }
     if (flow == KM_FLOW_GO && public_head->is_session != head->is_session)
         return head->is_session ? commit_half(call, &public_object, &object)
                                 : commit_half(call, &object, &public_object);

@@ -4,6 +4,7 @@
  * business; here it is decided where the object lives: in the log, or sealed in the client's hands.
  */
 #include "call.h"
+#include "lineage.h"
 #include "operations.h"
 #include "template.h"
 #include "template_rules.h"
@@ -77,7 +78,11 @@ static enum km_flow import(struct km_call *call, Kml__Head *head, Kml__Attr *con
 static enum km_flow create(struct km_call *call, Kml__Head *head, Kml__Attr *const *secrets, size_t n)
 {
     Kml__Object object = KML__OBJECT__INIT;
+    const char *reason = NULL;
     enum km_flow flow = check_may_write(call, head);
+    CK_RV rv = km_lineage_may_be(km_levels_of(call->service->conf.levels, call->token.label), head, &reason);
+    if (flow == KM_FLOW_GO && rv != CKR_OK)
+        return km_call_rv(call, rv, reason);
     if (flow == KM_FLOW_GO && head->is_session && n == 0)
         return km_call_rv(call, CKR_TEMPLATE_INCONSISTENT, "session objects without a secret stay in the module");
     if (flow == KM_FLOW_GO)

@@ -18,11 +18,9 @@ static const char *const names[] = {
     [KMW__USE__OPERATION__SIGN_RECOVER] = "use.sign-recover",
 };
 
-/* CKA_ALWAYS_AUTHENTICATE: the PIN comes with each use (PKCS#11 v3.2 5.6.8, CKU_CONTEXT_SPECIFIC). */
-static enum km_flow prove_context(struct km_call *call, const Kml__Head *head)
+enum km_flow km_prove_context(struct km_call *call, const Kml__Head *head, const ProtobufCBinaryData *pin)
 {
     static const ProtobufCBinaryData no_attempt;
-    const ProtobufCBinaryData *pin = &call->in->use->context_pin;
     if (!km_head_bool(head, CKA_ALWAYS_AUTHENTICATE, false))
         return KM_FLOW_GO;
     if (pin->len == 0)
@@ -30,7 +28,7 @@ static enum km_flow prove_context(struct km_call *call, const Kml__Head *head)
     return km_pin_prove(call, CKU_USER, pin, &no_attempt);
 }
 
-static enum km_flow reply(struct km_call *call, uint8_t *data, size_t len)
+enum km_flow km_reply_bytes(struct km_call *call, uint8_t *data, size_t len)
 {
     Kmw__UseReply *out = km_call_alloc(call, 1, sizeof(*out));
     if (!km_call_own(call, data, len) || !out)
@@ -64,7 +62,7 @@ enum km_flow km_op_use(struct km_call *call)
     rv = km_template_may_use(held->head, mech, use->operation, km_utc_ms(), &reason);
     if (rv != CKR_OK)
         return km_call_rv(call, rv, reason);
-    flow = prove_context(call, held->head);
+    flow = km_prove_context(call, held->head, &use->context_pin);
     if (flow != KM_FLOW_GO)
         return flow;
     /* The key's owner permits it by another attribute; what is computed is the same. */
@@ -77,7 +75,7 @@ enum km_flow km_op_use(struct km_call *call)
     enum km_backend_result result = backend->ops->use(backend, &held->object, mech, &deed, &data, &len, &rv);
     if (result != KM_BE_OK)
         return km_call_backend(call, result, rv, held->stored != NULL);
-    return reply(call, data, len);
+    return km_reply_bytes(call, data, len);
 }
 
 enum km_flow km_op_random(struct km_call *call)

@@ -37,6 +37,18 @@ enum km_flow km_reply_pair(struct km_call *call, const Kml__Result *result);
 enum km_flow km_op_use(struct km_call *call);
 enum km_flow km_op_random(struct km_call *call);
 
+/* CKA_ALWAYS_AUTHENTICATE: the PIN comes with each use (PKCS#11 v3.2 5.6.8, CKU_CONTEXT_SPECIFIC). KM_FLOW_GO: it did, or need not. */
+enum km_flow km_prove_context(struct km_call *call, const Kml__Head *head, const ProtobufCBinaryData *pin);
+/* A UseReply; `data` is malloc'ed and becomes the call's. */
+enum km_flow km_reply_bytes(struct km_call *call, uint8_t *data, size_t len);
+
+/* keys from keys: op_derive.c, op_wrap.c, op_encapsulate.c */
+enum km_flow km_op_key_derive(struct km_call *call);
+enum km_flow km_op_key_wrap(struct km_call *call);
+enum km_flow km_op_key_unwrap(struct km_call *call);
+enum km_flow km_op_key_encapsulate(struct km_call *call);
+enum km_flow km_op_key_decapsulate(struct km_call *call);
+
 /* administration: op_admin.c */
 enum km_flow km_op_cluster_status(struct km_call *call);
 enum km_flow km_op_cluster_add(struct km_call *call);

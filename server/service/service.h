@@ -14,6 +14,7 @@
 struct km_service;
 struct km_audit;
 struct km_access;
+struct km_levels;
 
 struct km_service_conf {
     const char *cluster;
@@ -24,6 +25,7 @@ struct km_service_conf {
     unsigned queue_max;             /* waiting requests before BUSY: 4096 */
     unsigned request_deadline_ms;   /* 5000 */
     unsigned login_max_age_ms;      /* tickets: 12 h */
+    const struct km_levels *levels; /* how strictly tokens keep keys apart; NULL: the default */
 };
 
 enum km_err km_service_new(const struct km_service_conf *conf, struct km_store *store, struct km_replica *replica,

@@ -11,6 +11,7 @@
 #include "../../common/secret.h"
 #include "../hsm/head.h"
 #include "../hsm/pubkey.h"
+#include "lineage.h"
 #include "template_rules.h"
 
 #include <assert.h>
@@ -117,7 +118,8 @@ static const Kml__Attr *secret_of(const struct building *b, CK_ATTRIBUTE_TYPE ty
 static CK_RV take_attr(struct building *b, const Kmw__Attr *attr)
 {
     const struct km_attr_row *row = km_attr_row(attr->type, b->head->class_, b->head->key_type);
-    unsigned flag = b->phase == KM_TP_CREATE ? KM_AF_CREATE : KM_AF_GENERATE;
+    bool is_created = b->phase == KM_TP_CREATE || b->head->class_ == CKO_DATA; /* CKM_HKDF_DATA derives data */
+    unsigned flag = is_created ? KM_AF_CREATE : KM_AF_GENERATE;
     const Kml__Attr *there;
 
     if (row == NULL)
@@ -145,10 +147,12 @@ static CK_RV take_attr(struct building *b, const Kmw__Attr *attr)
     return CKR_OK;
 }
 
-/* Required attributes and defaults, from the table. */
+/* Required attributes and defaults, from the table. Who asks for a wrapping key gets nothing but that, unless he asks for it: one that
+ * can decrypt too wraps nothing sensitive (lineage.c). */
 static CK_RV fill(struct building *b)
 {
     static const uint8_t zeros[8];
+    bool is_wrapping = km_head_bool(b->head, CKA_WRAP, false) || km_head_bool(b->head, CKA_UNWRAP, false);
     const struct km_attr_row *rows;
     size_t n;
 
@@ -166,6 +170,10 @@ static CK_RV fill(struct building *b)
             return km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCOMPLETE, row->type, "is missing");
         if (row->init < 0)
             continue;
+        if (b->phase == KM_TP_UNWRAP && row->type == CKA_EXTRACTABLE) /* PKCS#11 v3.2 5.18.5 */
+            truth = 1;
+        if (is_wrapping && (km_lineage_role(row->type) & ~(KM_ROLE_WRAPS | KM_ROLE_UNWRAPS)) != 0)
+            truth = 0;
         if (row->kind == KM_ATTR_BOOL)
             err = km_head_put(b->head, row->type, &truth, 1);
         else
@@ -202,9 +210,15 @@ void km_template_read_flags(Kml__Head *head)
 static CK_RV put_origin(struct building *b, const struct km_mech *mech)
 {
     Kml__Head *head = b->head;
+    static const Kml__Lineage__Origin origins[] = {
+        [KM_TP_CREATE] = KML__LINEAGE__ORIGIN__IMPORTED,
+        [KM_TP_GENERATE] = KML__LINEAGE__ORIGIN__GENERATED,
+        [KM_TP_UNWRAP] = KML__LINEAGE__ORIGIN__UNWRAPPED,
+        [KM_TP_DERIVE] = KML__LINEAGE__ORIGIN__DERIVED,
+    };
     bool is_generated = b->phase == KM_TP_GENERATE;
     bool is_sensitive = km_head_bool(head, CKA_SENSITIVE, !head->is_session);
-    bool is_extractable = km_head_bool(head, CKA_EXTRACTABLE, head->is_session);
+    bool is_extractable = km_head_bool(head, CKA_EXTRACTABLE, head->is_session || b->phase == KM_TP_UNWRAP);
     bool has_secret = head->class_ == CKO_PRIVATE_KEY || head->class_ == CKO_SECRET_KEY;
     enum km_err err = km_head_put_bool(head, CKA_LOCAL, is_generated);
 
@@ -218,6 +232,10 @@ static CK_RV put_origin(struct building *b, const struct km_mech *mech)
         err = km_head_put_bool(head, CKA_ALWAYS_SENSITIVE, is_generated && is_sensitive);
     if (err == KM_OK && has_secret)
         err = km_head_put_bool(head, CKA_NEVER_EXTRACTABLE, is_generated && !is_extractable);
+    if (err == KM_OK)
+        err = km_lineage_begin(head, is_generated && mech->scheme == KM_MS_PBKDF2
+                                         ? KML__LINEAGE__ORIGIN__IMPORTED /* the password's owner knows it */
+                                         : origins[b->phase]);
     return err == KM_OK ? CKR_OK : no_memory(b->ret_reason);
 }
 
@@ -411,12 +429,26 @@ static CK_RV identify(const Kmw__Template *t, struct building *b, const struct k
             return CKR_MECHANISM_INVALID;
         head->class_ = class;
         head->key_type = mech->key_type;
+        if (mech->scheme == KM_MS_PBKDF2 && km_attr_find(t->attrs, t->n_attrs, CKA_KEY_TYPE) != NULL)
+            rv = read_key_type(t, head, b->ret_reason);
+    } else if (b->phase == KM_TP_DERIVE) {
+        head->class_ = km_attr_ulong(t->attrs, t->n_attrs, CKA_CLASS, class);
+        *b->ret_reason = "this mechanism does not derive such objects";
+        if (head->class_ != class)
+            return CKR_TEMPLATE_INCONSISTENT;
+        head->key_type = CKK_GENERIC_SECRET;
+        if (is_key(class) && km_attr_find(t->attrs, t->n_attrs, CKA_KEY_TYPE) != NULL)
+            rv = read_key_type(t, head, b->ret_reason);
     } else {
         rv = read_class(t, head, b->ret_reason);
         if (rv == CKR_OK && is_key(head->class_))
             rv = read_key_type(t, head, b->ret_reason);
         if (rv == CKR_OK && head->class_ == CKO_CERTIFICATE)
             rv = read_certificate_type(t, head, b->ret_reason);
+        if (rv == CKR_OK && b->phase == KM_TP_UNWRAP && head->class_ != CKO_PRIVATE_KEY &&
+            head->class_ != CKO_SECRET_KEY)
+            rv = km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCONSISTENT, CKA_CLASS,
+                                    "is not that of a key that can be wrapped");
     }
     if (rv != CKR_OK)
         return rv;
@@ -486,7 +518,7 @@ CK_RV km_template_new(const Kmw__Template *t, enum km_template_phase phase, cons
     if (rv == CKR_OK)
         rv = km_template_check(b.head, ret_reason);
     if (rv == CKR_OK)
-        rv = phase == KM_TP_GENERATE ? check_request(&b, mech) : complete_created(&b);
+        rv = phase == KM_TP_GENERATE ? check_request(&b, mech) : phase == KM_TP_CREATE ? complete_created(&b) : CKR_OK;
     if (rv == CKR_OK && b.n_secrets == 0)
         rv = km_template_take_secrets(b.head, &b.secrets, &b.n_secrets);
     if (rv == CKR_OK) {

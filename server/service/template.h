@@ -18,11 +18,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum km_template_phase { KM_TP_CREATE, KM_TP_GENERATE };
+enum km_template_phase { KM_TP_CREATE, KM_TP_GENERATE, KM_TP_UNWRAP, KM_TP_DERIVE };
 
 /* Makes the head of a new object: attributes of the template, defaults, CKA_UNIQUE_ID and a random id, version 1. Secret attributes go to
  * `*ret_secrets` (for backend import; free with km_template_secrets_free; NULL and 0 when there are none: such an object needs no seal).
- * `mech` and `class` are for KM_TP_GENERATE; C_CreateObject takes the class from `t`. Attributes that follow from the key are added by the back end; those of
+ * `mech` and `class` are for KM_TP_GENERATE and KM_TP_DERIVE (what is derived if `t` does not say otherwise); others take the class from `t`. Attributes that follow from the key are added by the back end; those of
  * a public key that is created are added here. The caller fills token, token_instance, owner, created_ms, backend, and for
  * sessions login_epoch, expires_ms, ancestors. Errors: CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_TYPE_INVALID,
  * CKR_ATTRIBUTE_VALUE_INVALID, CKR_ATTRIBUTE_READ_ONLY, CKR_CURVE_NOT_SUPPORTED, CKR_KEY_SIZE_RANGE, CKR_HOST_MEMORY. */
@@ -51,6 +51,12 @@ CK_RV km_template_destroy(const Kml__Head *old, const char **ret_reason);
  * CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID. */
 CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw__Use__Operation op, uint64_t now_ms,
                           const char **ret_reason);
+
+/* The same for what makes a key from a key: `flag` is CKF_WRAP, CKF_UNWRAP, CKF_DERIVE, CKF_ENCAPSULATE or CKF_DECAPSULATE. */
+CK_RV km_template_may_make(const Kml__Head *head, const struct km_mech *mech, CK_FLAGS flag, uint64_t now_ms,
+                           const char **ret_reason);
+/* True if the object has every attribute of `t` with the same value, by the rules of C_FindObjects. */
+bool km_template_matches(const Kml__Head *head, const Kmw__Template *t);
 
 /* False for secret attributes of a sensitive or unextractable key. True says nothing about whether the object has the attribute. */
 bool km_template_is_readable(const Kml__Head *head, CK_ATTRIBUTE_TYPE type);

@@ -118,16 +118,25 @@ CK_RV km_template_copy(const Kml__Head *old, const Kmw__Template *t, bool is_so,
         return CKR_HOST_MEMORY;
     }
     head->version = 1;
+    head->revised = 0;
     if (!head->is_session) { /* from now on it has a life of its own */
         head->login_epoch = head->expires_ms = 0;
         for (size_t i = 0; i < head->n_ancestors; i++)
             free(head->ancestors[i].data);
         free(head->ancestors);
+        free(head->ancestors_revised);
         head->ancestors = NULL;
-        head->n_ancestors = 0;
+        head->ancestors_revised = NULL;
+        head->n_ancestors = head->n_ancestors_revised = 0;
     }
     *ret_head = head;
     return CKR_OK;
+}
+
+/* Attributes that say what an object is called, not what it may do. */
+static bool is_name(CK_ATTRIBUTE_TYPE type)
+{
+    return type == CKA_LABEL || type == CKA_ID || type == CKA_SUBJECT;
 }
 
 CK_RV km_template_set(const Kml__Head *old, const Kmw__Template *t, bool is_so, Kml__Head **ret_head,
@@ -140,9 +149,13 @@ CK_RV km_template_set(const Kml__Head *old, const Kmw__Template *t, bool is_so, 
         return CKR_ACTION_PROHIBITED;
     }
     rv = change(old, t, KM_AF_SET, is_so, ret_head, ret_reason);
-    if (rv == CKR_OK)
-        (*ret_head)->version = old->version + 1;
-    return rv;
+    if (rv != CKR_OK)
+        return rv;
+    (*ret_head)->version = old->version + 1;
+    for (size_t i = 0; i < t->n_attrs; i++)
+        if (!is_name(t->attrs[i]->type) && !km_template_is_same(&t->attrs[i]->value, km_head_find(old, t->attrs[i]->type)))
+            (*ret_head)->revised = (*ret_head)->version;
+    return CKR_OK;
 }
 
 CK_RV km_template_destroy(const Kml__Head *old, const char **ret_reason)
@@ -187,6 +200,25 @@ static const ProtobufCBinaryData *date_of(const Kml__Head *head, CK_ATTRIBUTE_TY
     return attr != NULL ? &attr->value : NULL;
 }
 
+/* What the key says about itself. */
+static CK_RV check_use(const Kml__Head *head, const struct km_mech *mech, CK_ATTRIBUTE_TYPE attribute, bool makes_new,
+                       uint64_t now_ms, const char **ret_reason)
+{
+    if (!km_head_bool(head, attribute, false)) {
+        *ret_reason = "the key's attributes do not permit this use";
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    }
+    if (!is_allowed_mechanism(head, mech)) {
+        *ret_reason = "the mechanism is not in the key's CKA_ALLOWED_MECHANISMS";
+        return CKR_MECHANISM_INVALID;
+    }
+    if (!km_attr_is_within(date_of(head, CKA_START_DATE), date_of(head, CKA_END_DATE), now_ms, makes_new)) {
+        *ret_reason = "today is not within the key's CKA_START_DATE and CKA_END_DATE";
+        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    }
+    return CKR_OK;
+}
+
 CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw__Use__Operation op, uint64_t now_ms,
                           const char **ret_reason)
 {
@@ -200,19 +232,48 @@ CK_RV km_template_may_use(const Kml__Head *head, const struct km_mech *mech, Kmw
         *ret_reason = "the mechanism is not for such a key";
         return CKR_KEY_TYPE_INCONSISTENT;
     }
-    if (!km_head_bool(head, uses[op].attribute, false)) {
-        *ret_reason = "the key's attributes do not permit this use";
-        return CKR_KEY_FUNCTION_NOT_PERMITTED;
-    }
-    if (!is_allowed_mechanism(head, mech)) {
-        *ret_reason = "the mechanism is not in the key's CKA_ALLOWED_MECHANISMS";
+    return check_use(head, mech, uses[op].attribute, makes_new, now_ms, ret_reason);
+}
+
+/* Keys that make keys. Which of a pair: the public one wraps and encapsulates. */
+static const struct {
+    CK_FLAGS flag;
+    CK_ATTRIBUTE_TYPE attribute;
+    CK_OBJECT_CLASS class;
+    bool makes_new; /* CKA_END_DATE counts */
+} makers[] = {
+    {CKF_WRAP, CKA_WRAP, CKO_PUBLIC_KEY, true},
+    {CKF_UNWRAP, CKA_UNWRAP, CKO_PRIVATE_KEY, false},
+    {CKF_DERIVE, CKA_DERIVE, CKO_PRIVATE_KEY, true},
+    {CKF_ENCAPSULATE, CKA_ENCAPSULATE, CKO_PUBLIC_KEY, true},
+    {CKF_DECAPSULATE, CKA_DECAPSULATE, CKO_PRIVATE_KEY, false},
+};
+
+CK_RV km_template_may_make(const Kml__Head *head, const struct km_mech *mech, CK_FLAGS flag, uint64_t now_ms,
+                           const char **ret_reason)
+{
+    size_t i = 0;
+
+    while (i < sizeof(makers) / sizeof(makers[0]) && makers[i].flag != flag)
+        i++;
+    if (i == sizeof(makers) / sizeof(makers[0]) || (mech->flags & flag) == 0) {
+        *ret_reason = "the mechanism is not for this operation";
         return CKR_MECHANISM_INVALID;
     }
-    if (!km_attr_is_within(date_of(head, CKA_START_DATE), date_of(head, CKA_END_DATE), now_ms, makes_new)) {
-        *ret_reason = "today is not within the key's CKA_START_DATE and CKA_END_DATE";
-        return CKR_KEY_FUNCTION_NOT_PERMITTED;
+    if ((mech->key_type != KM_KEY_TYPE_ANY && !km_mech_takes(mech, head->key_type)) ||
+        (head->class_ != makers[i].class && head->class_ != CKO_SECRET_KEY)) {
+        *ret_reason = "the mechanism is not for such a key";
+        return CKR_KEY_TYPE_INCONSISTENT;
     }
-    return CKR_OK;
+    return check_use(head, mech, makers[i].attribute, makers[i].makes_new, now_ms, ret_reason);
+}
+
+bool km_template_matches(const Kml__Head *head, const Kmw__Template *t)
+{
+    for (size_t i = 0; i < t->n_attrs; i++)
+        if (!km_template_is_same(&t->attrs[i]->value, km_head_find(head, t->attrs[i]->type)))
+            return false;
+    return true;
 }
 
 bool km_template_is_secret(const Kml__Head *head, CK_ATTRIBUTE_TYPE type)

@@ -36,7 +36,7 @@ static void a_library_speaks_before_its_token(void **state)
 static void slots_and_mechanisms_are_listed(void **state)
 {
     CK_SLOT_ID slots[64];
-    CK_MECHANISM_TYPE types[128];
+    CK_MECHANISM_TYPE types[512];
     CK_MECHANISM_INFO mech;
     CK_TOKEN_INFO token;
     CK_SLOT_INFO slot;
@@ -57,7 +57,7 @@ static void slots_and_mechanisms_are_listed(void **state)
     assert_true(token.flags & CKF_USER_PIN_INITIALIZED);
     assert_memory_equal(token.manufacturerID, "keymoot ", 8);
     RV(C_GetTokenInfo(loop_slot, NULL), CKR_ARGUMENTS_BAD);
-    n = 128;
+    n = 512;
     OK(C_GetMechanismList(loop_slot, types, &n));
     for (CK_ULONG i = 0; i < n; i++)
         OK(C_GetMechanismInfo(loop_slot, types[i], &mech));

@@ -35,11 +35,12 @@ static void every_row_fits_itself(void **state)
     rows = km_mechs(&n);
     for (size_t i = 0; i < n; i++) {
         const struct km_mech *m = &rows[i];
-        bool is_use = (m->flags & (CKF_SIGN | CKF_VERIFY | CKF_ENCRYPT | CKF_DECRYPT)) != 0;
+        bool makes_key = (m->flags & (CKF_DERIVE | CKF_WRAP | CKF_ENCAPSULATE)) != 0 || m->type == CKM_PKCS5_PBKD2;
+        bool is_use = makes_key || (m->flags & (CKF_SIGN | CKF_VERIFY | CKF_ENCRYPT | CKF_DECRYPT)) != 0;
         assert_true(strncmp(m->name, "CKM_", 4) == 0);
         assert_true(m->min <= m->max);
         assert_true(is_use == (m->scheme != KM_MS_NONE));
-        assert_true((m->key_type == KM_KEY_TYPE_ANY) == (m->flags == CKF_DIGEST));
+        assert_true((m->key_type == KM_KEY_TYPE_ANY) == (m->flags == CKF_DIGEST) || (m->flags & CKF_DERIVE) != 0);
         if (m->digest != CK_UNAVAILABLE_INFORMATION)
             assert_string_equal(km_mech_md(m->digest, NULL), m->md);
         else
