@@ -9,9 +9,12 @@
 #include "guard.h"
 #include "local.h"
 
+#include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define PARAM_MAX 64           /* bytes of the largest parameter's structure */
 #define NONCE_MAX 128          /* bytes: what OpenSSL takes for GCM */
 #define AAD_MAX (1024u * 1024) /* bytes of associated data */
 
@@ -199,12 +202,17 @@ static const struct reader {
 static CK_RV read_param(const struct km_mech *mech, const CK_MECHANISM *mechanism, Kmw__Mechanism *param)
 {
     const struct reader *reader = &readers[mech->param];
+    _Alignas(max_align_t) uint8_t aligned[PARAM_MAX]; /* a program's structure may lie anywhere */
 
     if (reader->is_optional && mechanism->ulParameterLen == 0 && mechanism->pParameter == NULL)
         return CKR_OK;
     KM_REQUIRE(mechanism->ulParameterLen == reader->len, CKR_MECHANISM_PARAM_INVALID);
     KM_REQUIRE(mechanism->pParameter != NULL || reader->len == 0, CKR_MECHANISM_PARAM_INVALID);
-    return reader->read == NULL ? CKR_OK : reader->read(mech, mechanism->pParameter, param);
+    if (reader->read == NULL)
+        return CKR_OK;
+    assert(reader->len <= sizeof(aligned));
+    memcpy(aligned, mechanism->pParameter, reader->len);
+    return reader->read(mech, aligned, param);
 }
 
 CK_RV km_mechanism_read(const struct km_mech *mech, const CK_MECHANISM *mechanism, Kmw__Mechanism **ret)

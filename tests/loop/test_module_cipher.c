@@ -448,6 +448,26 @@ static void parameters_that_cannot_be_are_refused(void **state)
     OK(C_DestroyObject(s, chacha));
 }
 
+/* Anywhere in memory: the sanitizers see the rest. */
+static void a_parameter_may_be_misaligned(void **state)
+{
+    const struct known *k = known;
+    struct scene c;
+    CK_BYTE memory[sizeof(CK_GCM_PARAMS) + 1], out[TEXT_MAX + 32];
+    CK_ULONG n = sizeof(out);
+    (void)state;
+
+    while (k->type != CKM_AES_GCM)
+        k++;
+    set_scene(k, &c);
+    memcpy(memory + 1, c.m.pParameter, c.m.ulParameterLen);
+    c.m.pParameter = memory + 1;
+    OK(C_EncryptInit(s, &c.m, c.handle));
+    OK(C_Encrypt(s, c.text, c.text_len, out, &n));
+    assert_memory_equal(out, c.result, c.result_len);
+    OK(C_DestroyObject(s, c.handle));
+}
+
 /* SunPKCS11 counts ChaCha20-Poly1305's nonce in bytes, the standard in bits. */
 static void the_nonce_may_be_counted_in_bits(void **state)
 {
@@ -696,6 +716,7 @@ int main(void)
         cmocka_unit_test(a_changed_bit_gives_no_text),
         cmocka_unit_test(lengths_that_cannot_be_are_refused),
         cmocka_unit_test(parameters_that_cannot_be_are_refused),
+        cmocka_unit_test(a_parameter_may_be_misaligned),
         cmocka_unit_test(the_nonce_may_be_counted_in_bits),
         cmocka_unit_test(a_counter_does_not_come_around),
         cmocka_unit_test(chacha20_counts_in_64_bits_too),
