@@ -10,7 +10,7 @@ EXTRA_DIST += server/raft/log.proto
 
 server_net_sources = \
 	server/net/front.c server/net/front.h server/net/gate.c server/net/gate.h server/net/hangup.c \
-	server/net/hangup.h server/net/quiet.c server/net/quiet.h \
+	server/net/hangup.h server/net/pipe.c server/net/pipe.h server/net/quiet.c server/net/quiet.h \
 	server/net/peer_in.c server/net/peer_out.c server/net/peers.c server/net/peers.h server/net/peers_impl.h
 
 # the state machine and its store: no clock, no randomness, no I/O

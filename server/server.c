@@ -323,8 +323,7 @@ static enum km_err start_service(struct km_server *server, struct message m)
                                   .handshake_ms = conf->handshake_ms,
                                   .strangers_max = conf->strangers_max,
                                   .strangers_per_source = conf->strangers_per_source,
-                                  .connections_max = conf->connections_max,
-                                  .callbacks = 2 * cores};
+                                  .connections_max = conf->connections_max};
     enum km_err err = km_service_new(&service, server->store, server->replica, server->backend, server->audit,
                                      conf->access, &server->service);
     if (err) {

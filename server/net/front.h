@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The front door: nng REP in raw mode, one TLS channel per pipe, limits against strangers (design D2). Whole authenticated messages
+ * The front door: the REP side of nng's wire format, one TLS channel per pipe, limits against strangers (design D2). Whole authenticated messages
  * go to `on_request`; the handler answers once, at once or later, on any thread.
  */
 #ifndef KM_NET_FRONT_H
@@ -17,10 +17,9 @@ struct km_front_conf {
     unsigned strangers_max;         /* unauthenticated connections in all: 256 */
     unsigned strangers_per_source;  /* and per source address: 32 */
     unsigned connections_max;       /* authenticated ones: 65536 */
-    unsigned callbacks;             /* receive operations in flight: 2 x cores */
 };
 
-/* Called in an nng callback: must not block. `data` is borrowed until km_front_reply. `identity` lives as long as the request. */
+/* Called in an nng callback, or in the thread that sent the answer before: must not block. `data` is borrowed until km_front_reply. `identity` lives as long as the request. */
 typedef void (*km_front_handler)(void *arg, struct km_front_request *request, const struct km_identity *identity,
                                  const uint8_t *data, size_t len);
 

@@ -6,19 +6,18 @@
 #include "gate.h"
 
 #include "../../common/sp.h"
-#include "hangup.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SHUT_MS 200  /* for a connection to end by itself once it is shut for reading */
 #define SLOW_MS 1000 /* a stranger that has spoken may be shown out too after this */
 
 void km_gate_init(struct km_gate *gate, unsigned strangers_max, unsigned strangers_per_source)
 {
     memset(gate, 0, sizeof(*gate));
     pthread_mutex_init(&gate->lock, NULL);
+    pthread_cond_init(&gate->empty, NULL);
     gate->strangers_max = strangers_max;
     gate->strangers_per_source = strangers_per_source;
 }
@@ -26,6 +25,7 @@ void km_gate_init(struct km_gate *gate, unsigned strangers_max, unsigned strange
 void km_gate_fini(struct km_gate *gate)
 {
     assert(gate->n_open == 0);
+    pthread_cond_destroy(&gate->empty);
     pthread_mutex_destroy(&gate->lock);
 }
 
@@ -72,6 +72,14 @@ static struct km_gate_conn *choose_victim(struct km_gate *gate, const struct km_
     return slow;
 }
 
+static struct km_gate_conn **find(struct km_gate *gate, uint32_t id)
+{
+    struct km_gate_conn **at = &gate->table[id % KM_GATE_BUCKETS];
+    while (*at != NULL && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
 bool km_gate_admit(struct km_gate *gate, struct km_gate_conn *conn, uint32_t *ret_victim)
 {
     bool is_over = false, is_admitted = true;
@@ -91,6 +99,9 @@ bool km_gate_admit(struct km_gate *gate, struct km_gate_conn *conn, uint32_t *re
         know(gate, victim); /* out of the count at once; its pipe goes a moment later */
     }
     if (is_admitted) {
+        do
+            conn->id = ++gate->last_id;
+        while (conn->id == 0 || *find(gate, conn->id) != NULL);
         struct km_gate_conn **bucket = &gate->table[conn->id % KM_GATE_BUCKETS];
         conn->next = *bucket;
         *bucket = conn;
@@ -103,24 +114,6 @@ bool km_gate_admit(struct km_gate *gate, struct km_gate_conn *conn, uint32_t *re
     return is_admitted;
 }
 
-static struct km_gate_conn **find(struct km_gate *gate, uint32_t id)
-{
-    struct km_gate_conn **at = &gate->table[id % KM_GATE_BUCKETS];
-    while (*at != NULL && (*at)->id != id)
-        at = &(*at)->next;
-    return at;
-}
-
-struct km_gate_conn *km_gate_find(struct km_gate *gate, uint32_t id)
-{
-    pthread_mutex_lock(&gate->lock);
-    struct km_gate_conn *conn = *find(gate, id);
-    if (conn != NULL)
-        atomic_fetch_add(&conn->refs, 1);
-    pthread_mutex_unlock(&gate->lock);
-    return conn;
-}
-
 struct km_gate_conn *km_gate_remove(struct km_gate *gate, uint32_t id)
 {
     pthread_mutex_lock(&gate->lock);
@@ -129,7 +122,8 @@ struct km_gate_conn *km_gate_remove(struct km_gate *gate, uint32_t id)
         *at = conn->next;
         know(gate, conn);
         conn->is_gone = true; /* whoever has a message of it in work must not put it back on the list */
-        gate->n_open--;
+        if (--gate->n_open == 0)
+            pthread_cond_signal(&gate->empty);
     }
     pthread_mutex_unlock(&gate->lock);
     return conn;
@@ -169,7 +163,7 @@ size_t km_gate_expired(struct km_gate *gate, int64_t now, uint32_t *ret, size_t 
         next = conn->watch_next;
         if (conn->deadline > now)
             continue;
-        *ret_strangers += conn->is_stranger && !conn->is_shut;
+        *ret_strangers += conn->is_stranger;
         ret[n++] = conn->id;
         know(gate, conn);
     }
@@ -177,18 +171,24 @@ size_t km_gate_expired(struct km_gate *gate, int64_t now, uint32_t *ret, size_t 
     return n;
 }
 
-bool km_gate_hangup(struct km_gate *gate, uint32_t id, int64_t now)
+void km_gate_close(struct km_gate *gate, uint32_t id)
 {
     pthread_mutex_lock(&gate->lock);
     struct km_gate_conn *conn = *find(gate, id);
-    bool is_done = conn != NULL && km_hangup(conn->fd, conn->is_shut);
-    if (is_done && !conn->is_shut) {
-        conn->is_shut = true;
-        conn->deadline = now + SHUT_MS;
-        watch(gate, conn);
-    }
+    if (conn != NULL)
+        km_pipe_close(conn->pipe);
     pthread_mutex_unlock(&gate->lock);
-    return is_done;
+}
+
+void km_gate_close_all(struct km_gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    for (size_t i = 0; i < KM_GATE_BUCKETS; i++)
+        for (struct km_gate_conn *conn = gate->table[i]; conn != NULL; conn = conn->next)
+            km_pipe_close(conn->pipe);
+    while (gate->n_open > 0)
+        pthread_cond_wait(&gate->empty, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
 }
 
 unsigned km_gate_strangers(struct km_gate *gate, unsigned *ret_open)

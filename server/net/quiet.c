@@ -71,23 +71,27 @@ void km_quiet_flush(struct km_quiet *quiet)
     say_held(held);
 }
 
-void km_source_of(nng_pipe pipe, struct km_source *ret, char ret_text[KM_SOURCE_TEXT_MAX])
+void km_source_of_address(const nng_sockaddr *address, struct km_source *ret, char ret_text[KM_SOURCE_TEXT_MAX])
 {
-    nng_sockaddr addr = {0};
     char host[INET6_ADDRSTRLEN] = "?";
     *ret = (struct km_source){{0}};
     snprintf(ret_text, KM_SOURCE_TEXT_MAX, "unknown address");
-    if (nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &addr) != 0)
-        return;
-    if (addr.s_family == NNG_AF_INET) {
+    if (address->s_family == NNG_AF_INET) {
         ret->bytes[0] = 4;
-        memcpy(ret->bytes + 1, &addr.s_in.sa_addr, 4);
-        inet_ntop(AF_INET, &addr.s_in.sa_addr, host, sizeof(host));
-        snprintf(ret_text, KM_SOURCE_TEXT_MAX, "%s:%u", host, (unsigned)ntohs(addr.s_in.sa_port));
-    } else if (addr.s_family == NNG_AF_INET6) {
+        memcpy(ret->bytes + 1, &address->s_in.sa_addr, 4);
+        inet_ntop(AF_INET, &address->s_in.sa_addr, host, sizeof(host));
+        snprintf(ret_text, KM_SOURCE_TEXT_MAX, "%s:%u", host, (unsigned)ntohs(address->s_in.sa_port));
+    } else if (address->s_family == NNG_AF_INET6) {
         ret->bytes[0] = 6;
-        memcpy(ret->bytes + 1, addr.s_in6.sa_addr, 8);
-        inet_ntop(AF_INET6, addr.s_in6.sa_addr, host, sizeof(host));
-        snprintf(ret_text, KM_SOURCE_TEXT_MAX, "[%s]:%u", host, (unsigned)ntohs(addr.s_in6.sa_port));
+        memcpy(ret->bytes + 1, address->s_in6.sa_addr, 8);
+        inet_ntop(AF_INET6, address->s_in6.sa_addr, host, sizeof(host));
+        snprintf(ret_text, KM_SOURCE_TEXT_MAX, "[%s]:%u", host, (unsigned)ntohs(address->s_in6.sa_port));
     }
+}
+
+void km_source_of(nng_pipe pipe, struct km_source *ret, char ret_text[KM_SOURCE_TEXT_MAX])
+{
+    nng_sockaddr address = {0};
+    (void)nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &address); /* unknown: the family says so */
+    km_source_of_address(&address, ret, ret_text);
 }

@@ -36,5 +36,6 @@ struct km_source {
 };
 #define KM_SOURCE_TEXT_MAX 64
 void km_source_of(nng_pipe pipe, struct km_source *ret, char ret_text[KM_SOURCE_TEXT_MAX]);
+void km_source_of_address(const nng_sockaddr *address, struct km_source *ret, char ret_text[KM_SOURCE_TEXT_MAX]);
 
 #endif

@@ -129,7 +129,6 @@ void kit_server_start(struct kit *kit, struct kit_server *server, const char *na
         .strangers_max = 64,
         .strangers_per_source = 32,
         .connections_max = 1000,
-        .callbacks = 4,
     };
     struct km_tls *tls = pki_tls(&kit->pki, name, &kit->pki, true);
     enum km_err err = km_front_open(&conf, tls, on_request, server, &server->front, message, sizeof(message));

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,59 @@ static void an_answer_may_come_later_from_another_thread(void **state)
     kit_server_stop(&server);
 }
 
+/* nng's own REQ socket shakes hands and is answered, through a reply that is longer than what a socket takes at once. */
+static void genuine_nng_is_served(void **state)
+{
+    (void)state;
+    enum { LEN = 50000 };
+    struct kit_server server;
+    struct km_channel *channel;
+    nng_socket req;
+    nng_msg *msg = NULL;
+    char url[64];
+    const uint8_t *in = NULL, *out;
+    size_t in_len = 0, out_len;
+    bool is_done = false, has_more;
+    kit_server_start(&kit, &server, "a", kit_free_port());
+    snprintf(url, sizeof(url), "tcp://127.0.0.1:%d", server.port);
+    assert_int_equal(nng_req0_open(&req), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, 5000), 0);
+    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
+    struct km_tls *tls = pki_tls(&kit.pki, "app", &kit.pki, false);
+    assert_int_equal(km_channel_new(tls, "a", NULL, &channel), KM_OK);
+    km_tls_unref(tls);
+    for (;;) {
+        assert_int_equal(km_channel_handshake(channel, in, in_len, &out, &out_len, &is_done), KM_OK);
+        if (is_done)
+            break;
+        nng_msg_free(msg);
+        assert_int_equal(nng_msg_alloc(&msg, 0), 0);
+        assert_int_equal(nng_msg_append(msg, out, out_len), 0);
+        assert_int_equal(nng_sendmsg(req, msg, 0), 0);
+        assert_int_equal(nng_recvmsg(req, &msg, 0), 0);
+        in = nng_msg_body(msg);
+        in_len = nng_msg_len(msg);
+    }
+    nng_msg_free(msg);
+    Kmw__Request request = KMW__REQUEST__INIT;
+    Kmw__Random random = KMW__RANDOM__INIT;
+    uint8_t packed[64];
+    random.len = LEN;
+    request.op_case = KMW__REQUEST__OP_RANDOM;
+    request.random = &random;
+    assert_int_equal(km_channel_seal(channel, packed, kmw__request__pack(&request, packed), false, &out, &out_len), KM_OK);
+    assert_int_equal(nng_msg_alloc(&msg, 0), 0);
+    assert_int_equal(nng_msg_append(msg, out, out_len), 0);
+    assert_int_equal(nng_sendmsg(req, msg, 0), 0);
+    assert_int_equal(nng_recvmsg(req, &msg, 0), 0);
+    assert_int_equal(km_channel_open(channel, nng_msg_body(msg), nng_msg_len(msg), &in, &in_len, &has_more), KM_OK);
+    assert_true(in_len > LEN && in_len < LEN + 64);
+    nng_msg_free(msg);
+    km_channel_free(channel);
+    nng_close(req);
+    kit_server_stop(&server);
+}
+
 /* What a stranger may write at a port; the connection must be closed, and nothing else happen. */
 static void expect_closed(const struct kit_server *server, const void *bytes, size_t len, int within_ms)
 {
@@ -124,7 +178,7 @@ static void garbage_at_the_port_closes_that_connection_only(void **state)
     assert_int_equal(kit_random(client, 32), KM_OK);
     struct km_front_counts counts;
     km_front_counts(server.front, &counts);
-    assert_int_equal(counts.malformed, 4);
+    assert_int_equal(counts.malformed, 8);
     assert_int_equal(counts.timed_out, 1);
     assert_int_equal(counts.authenticated, 1);
     km_client_free(client);
@@ -143,17 +197,23 @@ static void a_second_message_before_the_answer_closes_the_pipe(void **state)
     for (int i = 0; i < 50; i++)
         memcpy(bytes + 8 + 21 * i, "\0\0\0\0\0\0\0\x0d\x80\0\0\1\1KMT\1oops", 21);
     expect_closed(&server, bytes, sizeof(bytes), 1000);
-    /* after it, while the first is in work */
+    /* after it, while the first is in work, and together with it */
     server.delay_ms = 300;
     struct kit_raw raw;
-    kit_raw_open(&kit, &raw, "app", "a", server.port);
-    kit_raw_send(&raw, "first", 5);
-    kit_raw_send(&raw, "second", 6);
-    assert_true(kit_raw_is_closed(&raw, 200));
-    kit_raw_close(&raw);
-    km_front_counts(server.front, &counts);
-    assert_int_equal(counts.requests, 1);
-    assert_true(counts.malformed >= 2);
+    for (uint64_t i = 0; i < 2; i++) {
+        kit_raw_open(&kit, &raw, "app", "a", server.port);
+        kit_raw_send(&raw, "first", 5);
+        do
+            km_front_counts(server.front, &counts);
+        while (i == 0 && counts.requests == 0);
+        kit_raw_send(&raw, "second", 6);
+        assert_true(kit_raw_is_closed(&raw, 200));
+        kit_raw_close(&raw);
+        for (int64_t end = km_monotonic_ms() + 1000; counts.malformed < i + 2 && km_monotonic_ms() < end;)
+            km_front_counts(server.front, &counts); /* the other end sees the connection go before it is counted */
+        assert_true(counts.requests >= 1 && counts.requests <= i + 1);
+        assert_int_equal(counts.malformed, i + 2);
+    }
     server.delay_ms = 0;
     struct km_client *client = kit_client(&kit, "app", &server, 1);
     assert_int_equal(kit_random(client, 32), KM_OK);
@@ -276,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_request_is_answered_with_the_callers_identity),
         cmocka_unit_test(messages_of_any_size_cross_in_both_directions),
         cmocka_unit_test(an_answer_may_come_later_from_another_thread),
+        cmocka_unit_test(genuine_nng_is_served),
         cmocka_unit_test(garbage_at_the_port_closes_that_connection_only),
         cmocka_unit_test(a_second_message_before_the_answer_closes_the_pipe),
         cmocka_unit_test(a_thousand_silent_connections_disturb_nobody),
