@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAM_MAX 64           /* bytes of the largest parameter's structure */
+#define PARAM_MAX 256          /* bytes of the largest parameter's structure, and room for more */
 #define NONCE_MAX 128          /* bytes: what OpenSSL takes for GCM */
 #define AAD_MAX (1024u * 1024) /* bytes of associated data */
 
