@@ -12,7 +12,10 @@
 #define KM_COMMON_CRYPTOKI_H
 
 #ifdef PKCS11_H
-#define KM_BESIDE_P11_KIT 1
+#define KM_BESIDE_P11_KIT 1 /* 0.24 and older: 2.40; 0.25: 3.0 */
+#if CRYPTOKI_VERSION_MAJOR >= 3
+#define KM_BESIDE_P11_KIT_3_0 1
+#endif
 #else
 #define PKCS11_H 1
 #define CRYPTOKI_VERSION_MAJOR 3
@@ -205,11 +208,14 @@ typedef CK_FUNCTION_LIST *CK_FUNCTION_LIST_PTR;
 typedef CK_FUNCTION_LIST **CK_FUNCTION_LIST_PTR_PTR;
 #endif
 
+#ifndef KM_BESIDE_P11_KIT_3_0
 typedef struct CK_FUNCTION_LIST_3_0 CK_FUNCTION_LIST_3_0;
 typedef CK_FUNCTION_LIST_3_0 *CK_FUNCTION_LIST_3_0_PTR;
+#endif
 typedef struct CK_FUNCTION_LIST_3_2 CK_FUNCTION_LIST_3_2;
 typedef CK_FUNCTION_LIST_3_2 *CK_FUNCTION_LIST_3_2_PTR;
 
+#ifndef KM_BESIDE_P11_KIT_3_0
 typedef struct CK_INTERFACE {
     CK_UTF8CHAR *pInterfaceName;
     CK_VOID_PTR pFunctionList;
@@ -217,6 +223,7 @@ typedef struct CK_INTERFACE {
 } CK_INTERFACE;
 typedef CK_INTERFACE *CK_INTERFACE_PTR;
 typedef CK_INTERFACE **CK_INTERFACE_PTR_PTR;
+#endif
 
 /* What a call that went on asynchronously has brought. */
 typedef struct CK_ASYNC_DATA {
@@ -236,20 +243,22 @@ typedef CK_ASYNC_DATA *CK_ASYNC_DATA_PTR;
 #define KM_FUNC_3_2 KM_FUNC
 #include "cryptoki_funcs.def"
 
-#define KM_FUNC(name, args) CK_RV(*name) args;
 #ifndef KM_BESIDE_P11_KIT
 struct CK_FUNCTION_LIST {
     CK_VERSION version;
+#define KM_FUNC(name, args) CK_RV(*name) args;
 #include "cryptoki_funcs.def"
 };
-#define KM_FUNC(name, args) CK_RV(*name) args;
 #endif
 
+#ifndef KM_BESIDE_P11_KIT_3_0
 struct CK_FUNCTION_LIST_3_0 {
     CK_VERSION version;
+#define KM_FUNC(name, args) CK_RV(*name) args;
 #define KM_FUNC_3_0 KM_FUNC
 #include "cryptoki_funcs.def"
 };
+#endif
 
 struct CK_FUNCTION_LIST_3_2 {
     CK_VERSION version;
