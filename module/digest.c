@@ -44,8 +44,7 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen
 /* Into the hash, and kept beside it for C_GetOperationState as long as it is little. */
 CK_RV km_digest_update(struct km_operation *op, const CK_BYTE *part, CK_ULONG len)
 {
-    if (part != NULL && !op->is_unsaveable &&
-        km_buffer_add(&op->text, part, len, KM_DIGEST_STATE_MAX) != CKR_OK) {
+    if (part != NULL && !op->is_unsaveable && km_buffer_add(&op->text, part, len, KM_DIGEST_STATE_MAX) != CKR_OK) {
         km_buffer_free(&op->text);
         op->is_unsaveable = true;
     }

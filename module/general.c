@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * General-purpose functions (PKCS#11 v3.2 5.4) and the interfaces 2.40, 3.0 and 3.2. The lists are constant: they can be
- * asked for before C_Initialize, after C_Finalize and in a child. All of their functions are exported by name too.
+ * General-purpose functions (PKCS#11 v3.2 5.4) and the interfaces 2.40, 3.0 and 3.2. The lists are constant: they can
+ * be asked for before C_Initialize, after C_Finalize and in a child. All of their functions are exported by name too.
  */
 #include "config.h"
 #include "guard.h"

@@ -23,7 +23,8 @@ CK_RV km_message_param_read(const struct km_operation *op, const void *param, CK
                             struct km_message_param *ret);
 
 /* Makes the parameter of the request for one message: with the IV, generated where `is_encrypting` and the program
- * wants that, and associated data. The IV that was used is in it. CKR_KEY_EXHAUSTED: the counter has come to its end. */
+ * wants that, and associated data. The IV that was used is in it. CKR_KEY_EXHAUSTED: the counter has come to its end.
+ */
 CK_RV km_message_param_use(struct km_operation *op, const struct km_message_param *param, bool is_encrypting,
                            const CK_BYTE *aad, CK_ULONG aad_len, Kmw__Mechanism **ret);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the servers' back end can do, as it came with the list of tokens, and so which mechanisms a program can use: those
- * that both know, by the smaller ability. A module of one release with servers of another tells the truth.
+ * What the servers' back end can do, as it came with the list of tokens, and so which mechanisms a program can use:
+ * those that both know, by the smaller ability. A module of one release with servers of another tells the truth.
  */
 #ifndef KM_MODULE_OFFER_H
 #define KM_MODULE_OFFER_H

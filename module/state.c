@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * C_GetOperationState and C_SetOperationState (PKCS#11 v3.2 5.6), for digests. OpenSSL gives no hash's inner state, so a
- * saved state is the message so far, up to KM_DIGEST_STATE_MAX bytes: it runs everywhere, and tells a program nothing
+ * C_GetOperationState and C_SetOperationState (PKCS#11 v3.2 5.6), for digests. OpenSSL gives no hash's inner state, so
+ * a saved state is the message so far, up to KM_DIGEST_STATE_MAX bytes: it runs everywhere, and tells a program nothing
  * that it did not say itself (a digest with a key in it is not saved). The checksum finds damage; it need not stop
  * forgery, since who can hand in another state could have hashed another message.
  *

@@ -89,8 +89,8 @@ CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism
 CK_RV C_VerifySignature(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen)
 {
     VERIFICATION(session, op, hSession, true);
-    return km_operation_settle(
-        op, verify_once(session, op, pData, ulDataLen, op->signature.data, op->signature.len), false);
+    return km_operation_settle(op, verify_once(session, op, pData, ulDataLen, op->signature.data, op->signature.len),
+                               false);
 }
 
 CK_RV C_VerifySignatureUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)

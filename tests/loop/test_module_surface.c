@@ -279,8 +279,10 @@ static void a_readable_key_is_digested(void **state)
     CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     CK_KEY_TYPE type = CKK_GENERIC_SECRET;
     CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_ATTRIBUTE t[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
-                        {CKA_VALUE, (void *)"sixteen byte key", 16}, {CKA_SENSITIVE, &no, 1},
+    CK_ATTRIBUTE t[] = {{CKA_CLASS, &class, sizeof(class)},
+                        {CKA_KEY_TYPE, &type, sizeof(type)},
+                        {CKA_VALUE, (void *)"sixteen byte key", 16},
+                        {CKA_SENSITIVE, &no, 1},
                         {CKA_EXTRACTABLE, &yes, 1}};
     CK_MECHANISM sha256 = {CKM_SHA256, NULL, 0};
     CK_OBJECT_HANDLE key, hidden = loop_aes(s, "hidden", false);
@@ -305,7 +307,7 @@ static void a_readable_key_is_digested(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_are_what_one_shot_gives),  cmocka_unit_test(ivs_are_generated_as_asked),
+        cmocka_unit_test(messages_are_what_one_shot_gives),   cmocka_unit_test(ivs_are_generated_as_asked),
         cmocka_unit_test(bad_message_parameters_are_refused), cmocka_unit_test(rsa_signatures_bring_their_data),
         cmocka_unit_test(a_readable_key_is_digested),         cmocka_unit_test(ccm_and_chacha20_have_messages_too),
     };

@@ -7,6 +7,7 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 static CK_SESSION_HANDLE s;
@@ -445,6 +446,7 @@ static void *wait_for_event(void *arg)
 static void who_waits_hears_of_tokens_and_of_the_end(void **state)
 {
     struct waiter waiter = {.rv = 4711};
+    struct timespec before, after;
     CK_SLOT_ID slot;
     unsigned calls;
     (void)state;
@@ -463,9 +465,14 @@ static void who_waits_hears_of_tokens_and_of_the_end(void **state)
     assert_int_equal(pthread_create(&waiter.thread, NULL, wait_for_event, &waiter), 0);
     while (__atomic_load_n(&fake.n_calls, __ATOMIC_RELAXED) == calls)
         usleep(1000);
+    usleep(100000);
+    assert_in_range(fake.n_calls - calls, 1, 3); /* it asks now and then */
+    clock_gettime(CLOCK_MONOTONIC, &before);
     OK(C_Finalize(NULL));
     assert_int_equal(pthread_join(waiter.thread, NULL), 0);
+    clock_gettime(CLOCK_MONOTONIC, &after);
     RV(waiter.rv, CKR_CRYPTOKI_NOT_INITIALIZED);
+    assert_in_range(after.tv_sec - before.tv_sec, 0, 1); /* and is woken */
     OK(C_Initialize(NULL));
 }
 
