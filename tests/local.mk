@@ -271,7 +271,8 @@ EXTRA_DIST += tests/lib.sh tests/run tests/bench/run tests/cluster/run tests/hos
 noinst_PROGRAMS += tests/conform/conform
 tests_conform_conform_SOURCES = tests/conform/conform.c tests/conform/conform.h tests/conform/names.c tests/conform/stage.c \
 	tests/conform/keys.c tests/conform/keys.h tests/conform/rows_every.c tests/conform/rows_general.c tests/conform/rows_session.c \
-	tests/conform/rows_fork.c tests/conform/rows_object.c tests/conform/rows_family.c tests/conform/rows_mechanism.c tests/conform/rows_key.c
+	tests/conform/rows_fork.c tests/conform/rows_object.c tests/conform/rows_family.c tests/conform/rows_mechanism.c tests/conform/rows_key.c \
+	tests/conform/every.h tests/conform/rows_interface.c tests/conform/rows_message.c tests/conform/rows_latest.c
 tests_conform_conform_LDADD = -ldl -lpthread
 # known answers, from Debian's python3-cryptography-vectors
 noinst_PROGRAMS += tests/conform/kat

@@ -43,10 +43,17 @@ struct row {
 /* --- what a row uses (stage.c) --- */
 
 extern CK_FUNCTION_LIST *F;
+/* The later function lists; the row is skipped where the module has none. */
+CK_FUNCTION_LIST_3_0 *list_3_0(void);
+CK_FUNCTION_LIST_3_2 *list_3_2(void);
+CK_RV get_interface(CK_UTF8CHAR *name, CK_VERSION *version, CK_INTERFACE **ret, CK_FLAGS flags);
+#define F30 list_3_0()
+#define F32 list_3_2()
 extern CK_SLOT_ID the_slot;
 extern char *user_pin, *so_pin;
 
 #define TEXT(s) (CK_UTF8CHAR *)(s), strlen(s)
+#define TEXT_ONLY(s) (CK_UTF8CHAR *)(s)
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 /* A handle and a slot that nobody gave out. */
 #define NO_HANDLE 0x5a5a5a5aUL

@@ -3,15 +3,13 @@
  * What every function answers alike: before C_Initialize, and with a session handle that is none. The order of checks
  * is part of it: these come before any other mistake in the arguments (v2.40 5.1).
  */
-#include "conform.h"
+#include "every.h"
 
 static CK_BYTE in[16], out[64];
 static CK_ULONG len = sizeof(out);
 static CK_OBJECT_HANDLE key = 1, made, made_too;
 static CK_MECHANISM mech = {CKM_SHA256, NULL, 0};
 static CK_ATTRIBUTE attr = {CKA_LABEL, "x", 1};
-static CK_SESSION_HANDLE s;
-static CK_SLOT_ID slot;
 static CK_SLOT_INFO slot_info;
 static CK_TOKEN_INFO token_info;
 static CK_INFO info;
@@ -20,43 +18,8 @@ static CK_MECHANISM_INFO mechanism_info;
 static CK_MECHANISM_TYPE types[8];
 static CK_UTF8CHAR label[32];
 
-static void set_closed(void)
-{
-    CK_SESSION_HANDLE other;
-
-    s = open_ro();
-    other = open_ro(); /* so that the library's last session is not the closed one */
-    MUST(F->C_CloseSession(s));
-    CHECK(other != s);
-}
-
-#define EVERY(function, args)                                                                                          \
-    ROW_AS(function##_init, function, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_CRYPTOKI_NOT_INITIALIZED,                      \
-           "the library is not initialised")                                                                           \
-    {                                                                                                                  \
-        s = 1;                                                                                                         \
-        slot = the_slot;                                                                                               \
-        MUST(F->C_Finalize(NULL));                                                                                     \
-        return F->function args;                                                                                       \
-    }
-#define EVERY_SESSION(function, args)                                                                                  \
-    EVERY(function, args)                                                                                              \
-    ROW_AS(function##_zero, function, CKR_SESSION_HANDLE_INVALID, CKR_SESSION_HANDLE_INVALID, "session handle 0")      \
-    {                                                                                                                  \
-        s = CK_INVALID_HANDLE;                                                                                         \
-        return F->function args;                                                                                       \
-    }                                                                                                                  \
-    ROW_AS(function##_none, function, CKR_SESSION_HANDLE_INVALID, CKR_SESSION_HANDLE_INVALID,                          \
-           "a session handle that nobody gave out")                                                                    \
-    {                                                                                                                  \
-        s = NO_HANDLE;                                                                                                 \
-        return F->function args;                                                                                       \
-    }                                                                                                                  \
-    ROW_AS(function##_closed, function, CKR_SESSION_HANDLE_INVALID, CKR_SESSION_CLOSED, "a closed session's handle")   \
-    {                                                                                                                  \
-        set_closed();                                                                                                  \
-        return F->function args;                                                                                       \
-    }
+#define EVERY(function, args) EVERY_IN(F, function, args)
+#define EVERY_SESSION(function, args) EVERY_SESSION_IN(F, function, args)
 
 /* clang-format off */
 EVERY(C_Finalize, (NULL))

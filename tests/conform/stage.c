@@ -113,6 +113,39 @@ static bool find_label(const char *label, CK_SLOT_ID *ret)
     return false;
 }
 
+/* --- later interfaces --- */
+
+CK_RV get_interface(CK_UTF8CHAR *name, CK_VERSION *version, CK_INTERFACE **ret, CK_FLAGS flags)
+{
+    static CK_RV (*get)(CK_UTF8CHAR *, CK_VERSION *, CK_INTERFACE **, CK_FLAGS);
+
+    if (get == NULL)
+        *(void **)&get = dlsym(library, "C_GetInterface");
+    if (get == NULL)
+        row_skip("no C_GetInterface");
+    return get(name, version, ret, flags);
+}
+
+static void *list_of(CK_BYTE minor)
+{
+    CK_VERSION version = {3, minor};
+    CK_INTERFACE *found = NULL;
+
+    if (get_interface(TEXT_ONLY("PKCS 11"), &version, &found, 0) != CKR_OK || found == NULL)
+        row_skip(minor == 0 ? "no interface 3.0" : "no interface 3.2");
+    return found->pFunctionList;
+}
+
+CK_FUNCTION_LIST_3_0 *list_3_0(void)
+{
+    return list_of(0);
+}
+
+CK_FUNCTION_LIST_3_2 *list_3_2(void)
+{
+    return list_of(2);
+}
+
 void stage_open(const struct subject *subject)
 {
     CK_RV (*get)(CK_FUNCTION_LIST **) = NULL;
