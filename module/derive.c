@@ -107,7 +107,7 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_OBJEC
     struct derivation d = {.mechanism = pMechanism};
     CK_RV rv;
 
-    KM_TRY(km_make_mech(pMechanism, CKF_DERIVE, &d.mech));
+    KM_TRY(km_maker_mech(pMechanism, CKF_DERIVE, &d.mech));
     KM_TRY(km_mechanism_read(d.mech, pMechanism, &d.param)); /* before anything else looks into it */
     rv = add_key(&d, pTemplate, ulAttributeCount, phKey);
     if (rv == CKR_OK)

@@ -116,7 +116,7 @@ CK_RV C_EncapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
     CK_RV rv;
 
     KM_REQUIRE(pulCiphertextLen != NULL && (pTemplate != NULL || ulAttributeCount == 0), CKR_ARGUMENTS_BAD);
-    KM_TRY(km_make_mech(pMechanism, CKF_ENCAPSULATE, &mech));
+    KM_TRY(km_maker_mech(pMechanism, CKF_ENCAPSULATE, &mech));
     KM_TRY(km_mechanism_read(mech, pMechanism, &param));
     rv = km_make_key_init(session, hPublicKey, CKR_KEY_HANDLE_INVALID, &with);
     if (rv == CKR_OK && (pCiphertext == NULL || *pulCiphertextLen < ciphertext_len(with.view))) {
@@ -152,7 +152,7 @@ CK_RV C_DecapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
     CK_RV rv;
 
     KM_REQUIRE(phKey != NULL && pCiphertext != NULL && (pTemplate != NULL || ulAttributeCount == 0), CKR_ARGUMENTS_BAD);
-    KM_TRY(km_make_mech(pMechanism, CKF_DECAPSULATE, &mech));
+    KM_TRY(km_maker_mech(pMechanism, CKF_DECAPSULATE, &mech));
     KM_REQUIRE(ulCiphertextLen <= KM_ATTR_VALUE_MAX, CKR_WRAPPED_KEY_LEN_RANGE);
     KM_TRY(km_mechanism_read(mech, pMechanism, &op.mechanism));
     rv = km_make_key_init(session, hPrivateKey, CKR_KEY_HANDLE_INVALID, &with);

@@ -11,7 +11,7 @@
 
 #include "../common/attr.h"
 
-CK_RV km_make_mech(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret)
+CK_RV km_maker_mech(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret)
 {
     const struct km_mech *mech;
 

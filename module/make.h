@@ -8,7 +8,7 @@
 #include "handle.h"
 
 /* The mechanism's row, if it does what `flag` (CKF_...) says. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID. */
-CK_RV km_make_mech(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret);
+CK_RV km_maker_mech(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret);
 
 /* A key that a request names. Freed with km_make_key_fini, also when it failed. `invalid`: the answer for a handle that
  * is none. */

@@ -158,7 +158,7 @@ static CK_RV wrap(CK_SESSION_HANDLE hSession, const CK_MECHANISM *mechanism, CK_
     CK_RV rv;
 
     KM_REQUIRE(out_len != NULL, CKR_ARGUMENTS_BAD);
-    KM_TRY(km_make_mech(mechanism, CKF_WRAP, &mech));
+    KM_TRY(km_maker_mech(mechanism, CKF_WRAP, &mech));
     KM_REQUIRE(!is_authenticated || is_authenticating(mech), CKR_MECHANISM_INVALID);
     rv = read_param(mech, mechanism, true /* wrap */, &w);
     if (rv == CKR_OK)
@@ -210,7 +210,7 @@ static CK_RV unwrap(CK_SESSION_HANDLE hSession, const CK_MECHANISM *mechanism, C
     CK_RV rv;
 
     KM_REQUIRE(ret != NULL && wrapped != NULL && (template != NULL || n == 0), CKR_ARGUMENTS_BAD);
-    KM_TRY(km_make_mech(mechanism, CKF_UNWRAP, &mech));
+    KM_TRY(km_maker_mech(mechanism, CKF_UNWRAP, &mech));
     KM_REQUIRE(!is_authenticated || is_authenticating(mech), CKR_MECHANISM_INVALID);
     KM_REQUIRE(wrapped_size > 0 && wrapped_size <= KM_ATTR_VALUE_MAX, CKR_WRAPPED_KEY_LEN_RANGE);
     rv = read_param(mech, mechanism, false /* wrap */, &w);
