@@ -70,7 +70,17 @@ static const struct {
               {"CCM", "CK_CCM_PARAMS"},
               {"CHACHA20", "CK_CHACHA20_PARAMS"},
               {"CHACHA20_POLY1305", "CK_SALSA20_CHACHA20_POLY1305_PARAMS"},
-              {"MAC_LEN", "CK_MAC_GENERAL_PARAMS"}};
+              {"MAC_LEN", "CK_MAC_GENERAL_PARAMS"},
+              {"ECDH", "CK_ECDH1_DERIVE_PARAMS"},
+              {"HKDF", "CK_HKDF_PARAMS"},
+              {"SP800", "CK_SP800_108_KDF_PARAMS"},
+              {"SP800_FEEDBACK", "CK_SP800_108_FEEDBACK_KDF_PARAMS"},
+              {"PBKDF2", "CK_PKCS5_PBKD2_PARAMS2"},
+              {"STRING", "CK_KEY_DERIVATION_STRING_DATA"},
+              {"CBC_DATA", "CK_AES_CBC_ENCRYPT_DATA_PARAMS"},
+              {"HANDLE", "CK_OBJECT_HANDLE"},
+              {"BIT", "CK_EXTRACT_PARAMS"},
+              {"RSA_AES", "CK_RSA_AES_KEY_WRAP_PARAMS"}};
 
 /* Kinds that are not named above are named as the table has them. */
 static const char *param_text(const char *param)
