@@ -319,3 +319,15 @@ TESTS += $(surface_programs)
 .PHONY: check-fuzz
 check-fuzz:
 	$(MAKE) check TESTS='tests/fuzz/fuzz_module tests/fuzz/fuzz_hostile' FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60)
+
+# --- a token with a hundred thousand keys: `make check-keys`, KEYS of them
+noinst_PROGRAMS += tests/bench/fill tests/bench/lookup
+tests_bench_fill_SOURCES = tests/bench/fill.c
+tests_bench_fill_LDADD = $(unit_libs)
+tests_bench_lookup_SOURCES = tests/bench/lookup.c
+tests_bench_lookup_LDFLAGS = -rdynamic
+tests_bench_lookup_LDADD = -ldl
+.PHONY: check-keys
+check-keys: all
+	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/keys
+EXTRA_DIST += tests/bench/keys
