@@ -12,6 +12,7 @@
 #include "codec.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,31 +82,37 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     return 0;
 }
 
+/* The disk copies the parts on its own thread; meanwhile the store keeps them alive. */
 static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
     struct km_replica *replica = fsm->data;
-    uint8_t *data = NULL;
-    size_t len = 0;
+    struct km_part *parts = NULL;
+    size_t n = 0;
     enum km_err err;
 
+    _Static_assert(sizeof(struct km_part) == sizeof(struct raft_buffer) && offsetof(struct km_part, len) == offsetof(struct raft_buffer, len),
+                   "a part is a raft_buffer");
     /* Entries were applied in one go, a membership entry among them, and libraft has not taken note of that one yet: it would store the
      * configuration before it, and lose the change when it starts from this snapshot. It asks again at the next event. */
     if (replica->raft.configuration_uncommitted_index != 0 && replica->raft.configuration_uncommitted_index <= replica->raft.last_applied &&
         !(replica->plants & KM_REPLICA_PLANT_BUG_L))
         return RAFT_BUSY;
-    err = km_store_snapshot(replica->store, &data, &len);
-    if (err != KM_OK) {
+    err = km_store_image(replica->store, &parts, &n);
+    if (err != KM_OK || n > UINT_MAX) {
         km_log(KM_LOG_WARN, "raft: no snapshot: %s", km_err_text(err));
         return RAFT_NOMEM; /* tried again at the next event */
     }
-    *bufs = raft_malloc(sizeof(**bufs));
-    if (*bufs == NULL) {
-        free(data);
-        return RAFT_NOMEM;
-    }
-    (*bufs)[0].base = data; /* libraft's heap is malloc's: it was never set otherwise */
-    (*bufs)[0].len = len;
-    *n_bufs = 1;
+    *bufs = (struct raft_buffer *)parts;
+    *n_bufs = (unsigned)n;
+    return 0;
+}
+
+static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
+{
+    (void)fsm;
+    km_store_image_free((struct km_part *)*bufs, *n_bufs);
+    *bufs = NULL;
+    *n_bufs = 0;
     return 0;
 }
 
@@ -447,7 +454,12 @@ enum km_err km_replica_start(const struct km_replica_conf *conf, struct km_world
     err = km_io_new(world, disk, &state, &io_events, replica, &replica->io);
     if (err != KM_OK)
         goto out;
-    replica->fsm = (struct raft_fsm){.version = 1, .data = replica, .apply = fsm_apply, .snapshot = fsm_snapshot, .restore = fsm_restore};
+    replica->fsm = (struct raft_fsm){.version = 2,
+                                     .data = replica,
+                                     .apply = fsm_apply,
+                                     .snapshot = fsm_snapshot,
+                                     .restore = fsm_restore,
+                                     .snapshot_finalize = fsm_snapshot_finalize};
     err = KM_ERR_NOMEM;
     if (raft_init(&replica->raft, km_io_raft(replica->io), &replica->fsm, conf->id, conf->self_address) != 0)
         goto out;

@@ -87,9 +87,29 @@ out:
     return err;
 }
 
+enum km_err km_store_image(struct km_store *store, struct km_part **ret, size_t *ret_n)
+{
+    return km_snapshot_encode(store->state, ret, ret_n); /* only this thread changes the state */
+}
+
 enum km_err km_store_snapshot(struct km_store *store, uint8_t **ret, size_t *ret_len)
 {
-    return km_snapshot_encode(store->state, ret, ret_len); /* only this thread changes the state */
+    struct km_part *parts;
+    size_t n, len = 0;
+    enum km_err err = km_store_image(store, &parts, &n);
+    if (err)
+        return err;
+    for (size_t i = 0; i < n; i++)
+        len += parts[i].len;
+    uint8_t *data = malloc(len);
+    for (size_t i = 0, at = 0; data && i < n; at += parts[i++].len)
+        memcpy(data + at, parts[i].base, parts[i].len);
+    km_store_image_free(parts, n);
+    if (!data)
+        return KM_ERR_NOMEM;
+    *ret = data;
+    *ret_len = len;
+    return KM_OK;
 }
 
 static void leave(void *arg, struct km_tree_node *node)

@@ -73,6 +73,17 @@ enum km_err km_store_apply(struct km_store *store, uint64_t index, const uint8_t
  * for compressed data. Errors: KM_ERR_NOMEM. */
 enum km_err km_store_snapshot(struct km_store *store, uint8_t **ret, size_t *ret_len) KM_CHECKED;
 
+/* A run of bytes, as libraft's raft_buffer. */
+struct km_part {
+    void *base;
+    size_t len;
+};
+/* The same bytes in parts, malloc'ed: one before the objects, one for each, one after them. Objects are referenced and not copied, so
+ * the loop thread is busy for a moment only, however many there are. Errors: KM_ERR_NOMEM. */
+enum km_err km_store_image(struct km_store *store, struct km_part **ret, size_t *ret_n) KM_CHECKED;
+/* Any thread. */
+void km_store_image_free(struct km_part *parts, size_t n);
+
 /* Replaces everything by a snapshot, or leaves the store as it was. Errors: KM_ERR_CORRUPT (also when the digest differs), KM_ERR_VERSION, KM_ERR_NOMEM. */
 enum km_err km_store_restore(struct km_store *store, const uint8_t *data, size_t len) KM_CHECKED;
 

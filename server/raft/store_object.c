@@ -20,7 +20,7 @@
 /* --- bytes of a packed head -----------------------------------------------------------------------------------------
  */
 
-enum { HEAD_ATTRS = 8, ATTR_TYPE = 1, ATTR_VALUE = 2 };
+enum { HEAD_ATTRS = 8, ATTR_TYPE = 1, ATTR_VALUE = 2, OBJECT_HEAD = 1, OBJECT_SEAL = 2 };
 
 struct cursor {
     const uint8_t *at, *end;
@@ -138,6 +138,36 @@ static void note_attr(struct km_record *record, const Kml__Attr *attr)
     }
 }
 
+/* Tag and length of a field of `len` bytes; returns how long they are. */
+static size_t put_field(uint8_t *out, unsigned field, size_t len)
+{
+    out[0] = (uint8_t)(field << 3 | KM_WIRE_BYTES);
+    return 1 + km_put_varint(out + 1, len);
+}
+
+/* A record with head and seal in the form that a snapshot has. */
+static struct km_record *new_record(const ProtobufCBinaryData *head, const ProtobufCBinaryData *seal)
+{
+    uint8_t before[1 + 10], between[1 + 10], inner[1 + 10];
+    size_t head_at = put_field(inner, OBJECT_HEAD, head->len);
+    size_t seal_at = seal->len ? put_field(between, OBJECT_SEAL, seal->len) : 0;
+    size_t at = put_field(before, KM_SNAPSHOT_OBJECTS, head_at + head->len + seal_at + seal->len);
+    struct km_record *record = km_need(sizeof(*record) + at + head_at + head->len + seal_at + seal->len);
+    memcpy(record->bytes, before, at);
+    memcpy(record->bytes + at, inner, head_at);
+    record->object.head = memcpy(record->bytes + at + head_at, head->data, head->len);
+    record->object.head_len = head->len;
+    at += head_at + head->len;
+    if (seal->len) {
+        memcpy(record->bytes + at, between, seal_at);
+        memcpy(record->bytes + at + seal_at, seal->data, seal->len);
+    }
+    record->object.seal = record->bytes + at + seal_at;
+    record->object.seal_len = seal->len;
+    record->len = at + seal_at + seal->len;
+    return record;
+}
+
 enum km_err km_record_new(const ProtobufCBinaryData *packed, const ProtobufCBinaryData *seal, struct km_record **ret,
                           uint64_t *ret_instance, const char **ret_reason)
 {
@@ -155,20 +185,13 @@ enum km_err km_record_new(const ProtobufCBinaryData *packed, const ProtobufCBina
     *ret_reason = head_fault(head, packed);
     if (*ret_reason)
         goto out;
-    record = km_need(sizeof(*record) + packed->len + seal->len);
-    memcpy(record->bytes, packed->data, packed->len);
-    if (seal->len)
-        memcpy(record->bytes + packed->len, seal->data, seal->len);
+    record = new_record(packed, seal);
     memcpy(record->object.id, head->id.data, KM_ID_LEN);
     memcpy(record->object.token, head->token.data, KM_ID_LEN);
     record->object.version = head->version;
     record->object.class = head->class_;
     record->object.key_type = head->key_type;
     record->object.is_private = head->is_private;
-    record->object.head = record->bytes;
-    record->object.head_len = packed->len;
-    record->object.seal = record->bytes + packed->len;
-    record->object.seal_len = seal->len;
     atomic_init(&record->refs, 1);
     atomic_init(&record->is_gone, false);
     for (size_t i = 0; i < head->n_attrs; i++)
@@ -341,11 +364,25 @@ struct search {
     Kml__Attr *const *template;
     size_t n;
     bool with_private;
-    enum { ALL, BY_CLASS, BY_LABEL, BY_CKA_ID } index;
+    enum { ALL, BY_CLASS, BY_LABEL, BY_CKA_ID, BY_ID } index;
     uint64_t class;
+    uint8_t unique[KM_ID_LEN];
     struct km_record at; /* id and hash of the last candidate; only these are set */
     bool is_started;
 };
+
+/* CKA_UNIQUE_ID is an object's id in hexadecimal. */
+static bool take_unique_id(const ProtobufCBinaryData *value, uint8_t ret[KM_ID_LEN])
+{
+    for (size_t i = 0; i < 2 * KM_ID_LEN && value->len == 2 * KM_ID_LEN; i++) {
+        uint8_t c = value->data[i];
+        bool is_digit = c >= '0' && c <= '9';
+        if (!is_digit && (c < 'a' || c > 'f'))
+            return false;
+        ret[i / 2] = (uint8_t)(ret[i / 2] << 4 | (is_digit ? c - '0' : c - 'a' + 10));
+    }
+    return value->len == 2 * KM_ID_LEN;
+}
 
 static void search_init(struct search *search, Kml__Attr *const *template, size_t n, bool with_private,
                         const uint8_t *after)
@@ -360,7 +397,9 @@ static void search_init(struct search *search, Kml__Attr *const *template, size_
     }
     for (size_t i = 0; i < n; i++) {
         const ProtobufCBinaryData *value = &template[i] -> value;
-        if (template[i] -> type == CKA_ID) {
+        if (template[i] -> type == CKA_UNIQUE_ID && take_unique_id(value, search->unique)) {
+            search->index = BY_ID;
+        } else if (template[i] -> type == CKA_ID && search -> index < BY_CKA_ID) {
             search->index = BY_CKA_ID;
             search->at.cka_id_hash = hash_value(value->data, value->len);
         } else if (template[i] -> type == CKA_LABEL && search -> index < BY_LABEL) {
@@ -393,13 +432,25 @@ static struct km_record *next_of_all(const struct search *search, const struct k
     return best;
 }
 
-static struct km_record *next_candidate(struct search *search, const struct km_token_state *token)
+/* The one object that it can be. */
+static struct km_record *next_by_id(const struct search *search, const struct km_state *state,
+                                    const struct km_token_state *token)
+{
+    struct km_record *record = search->is_started ? NULL : km_record_find(state, search->unique, KM_ID_LEN);
+    return record && !memcmp(record->object.token, token->token.id, KM_ID_LEN) ? record : NULL;
+}
+
+static struct km_record *next_candidate(struct search *search, const struct km_state *state,
+                                        const struct km_token_state *token)
 {
     struct km_record *record = NULL;
     struct km_tree_node *node;
     switch (search->index) {
     case ALL:
         record = next_of_all(search, token);
+        break;
+    case BY_ID:
+        record = next_by_id(search, state, token);
         break;
     case BY_CLASS:
         record = next_of_class(search, class_find(token, search->class));
@@ -461,7 +512,7 @@ size_t km_store_find(struct km_store *store, const uint8_t token_id[KM_ID_LEN], 
         const struct km_token_state *token = km_token_find(store->state, token_id, KM_ID_LEN);
         unsigned steps = FIND_STEP;
         record = NULL;
-        while (token && !*ret_more && steps-- && (record = next_candidate(&search, token))) {
+        while (token && !*ret_more && steps-- && (record = next_candidate(&search, store->state, token))) {
             if (!matches(&search, record))
                 continue;
             if (found == max) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The state as bytes: "KMSNAP" and one packed kml.Snapshot. It is written record by record, never as one tree of
- * messages, because it may hold hundreds of thousands of objects; what comes out is what protobuf-c would have packed:
- * fields in order, each list in the order of its key, so equal states give equal bytes. Loop thread.
+ * messages, because it may hold hundreds of thousands of objects; these are only referenced, and whoever writes the
+ * snapshot copies them. What comes out is what protobuf-c would have packed: fields in order, each list in the order of
+ * its key, so equal states give equal bytes. Loop thread.
  */
 #include "store_bytes.h"
 #include "store_state.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 
 /* Field numbers of log.proto that are written here one by one. */
-enum { OBJECT_HEAD = 1, OBJECT_SEAL = 2, CLIENT_RESULTS = 5, CLIENT_RESULT_RESULT = 3, TAG_MAX = 10 + 1 };
+enum { CLIENT_RESULTS = 5, CLIENT_RESULT_RESULT = 3, TAG_MAX = 10 + 1 };
 
 struct writer {
     uint8_t *data;
@@ -149,14 +150,18 @@ out:
     free(list.pointers);
 }
 
-static void put_object(void *arg, struct km_tree_node *node)
+struct part_list {
+    struct km_part *parts;
+    size_t n;
+};
+
+/* A record keeps its bytes in the snapshot's form: store_object.c. */
+static void add_object(void *arg, struct km_tree_node *node)
 {
-    struct writer *w = arg;
-    const struct km_object *object = &KM_TREE_OF(node, struct km_record, by_id)->object;
-    put_tag(w, KM_SNAPSHOT_OBJECTS, bytes_size(object->head_len) + bytes_size(object->seal_len));
-    put_bytes(w, OBJECT_HEAD, object->head, object->head_len);
-    if (object->seal_len)
-        put_bytes(w, OBJECT_SEAL, object->seal, object->seal_len);
+    struct part_list *list = arg;
+    struct km_record *record = KM_TREE_OF(node, struct km_record, by_id);
+    atomic_fetch_add_explicit(&record->refs, 1, memory_order_relaxed);
+    list->parts[list->n++] = (struct km_part){record->bytes, record->len};
 }
 
 /* All of a Client but its results, which come last. */
@@ -219,23 +224,41 @@ static void put_audit_heads(struct writer *w)
     }
 }
 
-enum km_err km_snapshot_encode(struct km_state *state, uint8_t **ret, size_t *ret_len)
+void km_store_image_free(struct km_part *parts, size_t n)
 {
-    struct writer w = {.state = state};
+    for (size_t i = 1; i + 1 < n; i++) {
+        struct km_record *record = (struct km_record *)((char *)parts[i].base - offsetof(struct km_record, bytes));
+        km_object_unref(&record->object);
+    }
+    if (n > 0) {
+        free(parts[0].base);
+        free(parts[n - 1].base);
+    }
+    free(parts);
+}
+
+enum km_err km_snapshot_encode(struct km_state *state, struct km_part **ret, size_t *ret_n)
+{
+    struct writer before = {.state = state}, after = {.state = state};
+    struct part_list list = {calloc(state->n_objects + 2, sizeof(struct km_part)), 1};
     uint8_t digest[KM_DIGEST_LEN];
     km_state_digest(state, digest);
-    put(&w, km_snapshot_magic, sizeof(km_snapshot_magic));
-    put_scalars(&w);
-    km_tree_each(state->slots, put_token, &w);
-    km_tree_each(state->objects, put_object, &w);
-    km_tree_each(state->clients, put_client, &w);
-    put_audit_heads(&w);
-    put_bytes(&w, KM_SNAPSHOT_DIGEST, digest, sizeof(digest));
-    if (w.has_failed) {
-        free(w.data);
+    put(&before, km_snapshot_magic, sizeof(km_snapshot_magic));
+    put_scalars(&before);
+    km_tree_each(state->slots, put_token, &before);
+    km_tree_each(state->clients, put_client, &after);
+    put_audit_heads(&after);
+    put_bytes(&after, KM_SNAPSHOT_DIGEST, digest, sizeof(digest));
+    if (!list.parts || before.has_failed || after.has_failed) {
+        free(list.parts);
+        free(before.data);
+        free(after.data);
         return KM_ERR_NOMEM;
     }
-    *ret = w.data;
-    *ret_len = w.len;
+    list.parts[0] = (struct km_part){before.data, before.len};
+    km_tree_each(state->objects, add_object, &list);
+    list.parts[list.n++] = (struct km_part){after.data, after.len};
+    *ret = list.parts;
+    *ret_n = list.n;
     return KM_OK;
 }

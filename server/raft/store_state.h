@@ -29,7 +29,7 @@ struct km_sum {
     uint64_t word[4];
 };
 
-/* An object in the store: what readers see, its links in the indexes, then the bytes of head and seal. */
+/* An object in the store: what readers see, its links in the indexes, then head and seal as they stand in a snapshot. */
 struct km_record {
     struct km_object object;
     atomic_uint refs;
@@ -40,7 +40,8 @@ struct km_record {
     struct km_tree_node by_class;  /* km_token_state.classes[] */
     struct km_tree_node by_cka_id; /* km_token_state.by_cka_id */
     struct km_tree_node by_label;
-    uint8_t bytes[];
+    size_t len;
+    uint8_t bytes[]; /* a field `objects` of kml.Snapshot */
 };
 
 struct km_class {
@@ -239,7 +240,7 @@ void km_outcome_add_id(struct km_outcome *outcome, const uint8_t id[KM_ID_LEN]);
 /* --- store_snapshot.c, store_restore.c -----------------------------------------------------------------------------
  */
 
-enum km_err km_snapshot_encode(struct km_state *state, uint8_t **ret, size_t *ret_len) KM_CHECKED;
+enum km_err km_snapshot_encode(struct km_state *state, struct km_part **ret, size_t *ret_n) KM_CHECKED;
 enum km_err km_snapshot_decode(const uint8_t *data, size_t len, struct km_state **ret) KM_CHECKED;
 
 /* --- store.c -------------------------------------------------------------------------------------------------------

@@ -374,6 +374,29 @@ static void a_search_follows_its_template(void **state)
     assert_int_equal(find(F, s, nested, 1, found, 8), 0);
 }
 
+static void a_unique_id_finds_its_object(void **state)
+{
+    CK_OBJECT_HANDLE one = data("unique", "v", true, true), two = data("unique", "v", true, false),
+                     session = data("unique", "v", false, false), made[] = {one, two, session}, found[8];
+    char id[64];
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        CK_ATTRIBUTE unique = {CKA_UNIQUE_ID, id, sizeof(id)}, both[2];
+        OK(C_GetAttributeValue(s, made[i], &unique, 1));
+        assert_int_equal(find(F, s, &unique, 1, found, 8), 1);
+        assert_int_equal(found[0], made[i]);
+        both[0] = unique;
+        both[1] = (CK_ATTRIBUTE){CKA_LABEL, "other", 5};
+        assert_int_equal(find(F, s, both, 2, found, 8), 0);
+        id[0] = id[0] == 'a' ? 'b' : 'a';
+        assert_int_equal(find(F, s, &unique, 1, found, 8), 0);
+        unique.ulValueLen--;
+        assert_int_equal(find(F, s, &unique, 1, found, 8), 0);
+        OK(C_DestroyObject(s, made[i]));
+    }
+}
+
 static void many_attributes_are_read_in_one_call(void **state)
 {
     CK_OBJECT_HANDLE h = loop_aes(s, "107 attributes", true);
@@ -630,6 +653,7 @@ int main(void)
         cmocka_unit_test(a_certificate_tells_its_public_key),
         cmocka_unit_test(profiles_are_found_and_mechanisms_if_asked_for),
         cmocka_unit_test(a_search_follows_its_template),
+        cmocka_unit_test(a_unique_id_finds_its_object),
         cmocka_unit_test(many_attributes_are_read_in_one_call),
         cmocka_unit_test(private_objects_are_hidden_before_the_login),
         cmocka_unit_test_setup_teardown(a_change_is_seen_at_once, other_opens, other_closes),
