@@ -300,7 +300,7 @@ tests_loop_test_module_object_SOURCES = tests/loop/test_module_object.c $(loop_k
 tests_loop_test_module_object_LDADD = $(loop_libs)
 
 # --- the module's whole surface under any calls, before an honest server and before one that lies; strangers on its socket
-surface = tests/fuzz/surface.c tests/fuzz/surface.h tests/fuzz/surface_args.c tests/fuzz/surface_args.h tests/fuzz/surface_wire.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h $(server_kit)
+surface = tests/fuzz/surface.c tests/fuzz/surface.h tests/fuzz/surface_args.c tests/fuzz/surface_args.h tests/fuzz/surface_later.c tests/fuzz/surface_wire.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h $(server_kit)
 surface_libs = module/libkmmodule.la $(unit_libs)
 surface_programs = tests/fuzz/fuzz_sp
 if HAVE_CMOCKA

@@ -209,11 +209,24 @@ static CK_RV call_object(unsigned which)
     }
 }
 
+static CK_ECDH1_DERIVE_PARAMS ecdh = {CKD_NULL, 0, NULL, sizeof(point), point};
+static CK_HKDF_PARAMS hkdf = {CK_TRUE, CK_TRUE, CKM_SHA256, CKF_HKDF_SALT_NULL, NULL,
+                              0,       0,       key_value,  sizeof(key_value)};
+static CK_SP800_108_COUNTER_FORMAT counter = {CK_FALSE, 32};
+static CK_PRF_DATA_PARAM kdf_data[] = {{CK_SP800_108_ITERATION_VARIABLE, &counter, sizeof(counter)},
+                                       {CK_SP800_108_BYTE_ARRAY, key_value, sizeof(key_value)}};
+static CK_SP800_108_KDF_PARAMS kdf = {CKM_SHA256_HMAC, 2, kdf_data, 0, NULL};
+static CK_KEY_DERIVATION_STRING_DATA string = {key_value, sizeof(key_value)};
+static const CK_MECHANISM derivations[] = {{CKM_ECDH1_DERIVE, &ecdh, sizeof(ecdh)},
+                                           {CKM_HKDF_DERIVE, &hkdf, sizeof(hkdf)},
+                                           {CKM_SP800_108_COUNTER_KDF, &kdf, sizeof(kdf)},
+                                           {CKM_CONCATENATE_BASE_AND_DATA, &string, sizeof(string)},
+                                           {CKM_XOR_BASE_AND_DATA, &string, sizeof(string)}};
+
 static CK_RV call_key(unsigned which)
 {
     CK_OBJECT_HANDLE *made = keep_object(), *made_too = keep_object(), by = odd() ? object() : wrapping;
     CK_MECHANISM_TYPE wrap = take() & 1 ? CKM_AES_KEY_WRAP : CKM_AES_KEY_WRAP_KWP;
-    CK_ECDH1_DERIVE_PARAMS ecdh = {CKD_NULL, 0, NULL, sizeof(point), point};
     CK_MECHANISM *mech;
     struct attrs t, u;
     struct out o;
@@ -248,9 +261,10 @@ static CK_RV call_key(unsigned which)
         rv = C_UnwrapKey(session(), mech, by, a.p, a.len, t.p, t.n, made);
         break;
     default:
-        mech = mostly((CK_MECHANISM){CKM_ECDH1_DERIVE, &ecdh, sizeof(ecdh)});
+        mech = mostly(derivations[take_below(COUNT(derivations))]);
         t = MAKING(of_derived);
-        rv = C_DeriveKey(session(), mech, odd() ? object() : kept[EC_PRIVATE], t.p, t.n, made);
+        by = mech != NULL && mech->mechanism == CKM_ECDH1_DERIVE ? kept[EC_PRIVATE] : kept[SECRET];
+        rv = C_DeriveKey(session(), mech, odd() ? object() : by, t.p, t.n, made);
     }
     check_made(rv, made);
     return rv;
@@ -324,18 +338,23 @@ static CK_RV call_operation(unsigned which)
     return call_use(take() & 1 ? operations[which].whole : operations[which].last);
 }
 
+static CK_RV call_later_with(unsigned which)
+{
+    return call_later(which, wrapping);
+}
+
 static const struct group {
     CK_RV (*call)(unsigned which);
     unsigned n;
-} groups[] = {{call_general, 22}, {call_object, 10}, {call_key, 5},
-              {call_begin, 7},    {call_use, 24},    {call_operation, 5}};
+} groups[] = {{call_general, 22},  {call_object, 10},  {call_key, 5},      {call_begin, 7},      {call_use, 24},
+              {call_operation, 5}, {call_message, 20}, {call_messages, 4}, {call_later_with, 16}};
 
 /* What comes of them, for whoever changes the draws: SURFACE_STATS=1 prints it. */
 static unsigned counts[COUNT(groups)][24][2];
 
 static void call(void)
 {
-    static const uint8_t draws[] = {0, 1, 1, 2, 2, 3, 4, 5, 5, 5, 5, 5};
+    static const uint8_t draws[] = {0, 1, 1, 2, 2, 3, 4, 5, 5, 5, 5, 6, 7, 7, 8};
     size_t g = draws[take_below(COUNT(draws))], which = take_below(groups[g].n);
     CK_RV rv = check_rv(groups[g].call((unsigned)which));
 

@@ -80,4 +80,9 @@ struct attrs making(const CK_ATTRIBUTE *base, CK_ULONG n);
 
 extern CK_BYTE p256[10];
 
+/* Calls of the functions of 3.0 and 3.2 (surface_later.c): 20 alone, 4 kinds of messages in order, 16 others. */
+CK_RV call_message(unsigned which);
+CK_RV call_messages(unsigned which);
+CK_RV call_later(unsigned which, CK_OBJECT_HANDLE wrapping);
+
 #endif
