@@ -28,6 +28,7 @@ struct km_client_conf {
     char *certificate, *key, *ca;
     char *log;
     int log_level;
+    bool sha1_signatures;         /* km_mech_allow_sha1_signatures */
     unsigned deadline_ms;         /* of a whole call: default 10000 */
     unsigned connect_deadline_ms; /* of one attempt: default 1000 */
     unsigned attempt_deadline_ms; /* of one request at one server: default 3000; half of deadline_ms at most */

@@ -50,6 +50,7 @@ static const struct km_conf_row rows[] = {
     {.section = "default", .key = "ca", .kind = KM_CONF_PATH, .offset = AT(ca), .is_required = true},
     {.section = "default", .key = "log", .kind = KM_CONF_STRING, .offset = AT(log), .init = "stderr"},
     {.section = "default", .key = "log_level", .kind = KM_CONF_CHOICE, .offset = AT(log_level), .choices = "error|warn|info|debug", .init = "warn"},
+    {.section = "default", .key = "sha1_signatures", .kind = KM_CONF_BOOL, .offset = AT(sha1_signatures), .init = "no"},
     {.section = "default", .key = "deadline_ms", .kind = KM_CONF_UINT, .offset = AT(deadline_ms), .min = 100, .max = 600000, .init = "10000"},
     {.section = "default", .key = "connect_deadline_ms", .kind = KM_CONF_UINT, .offset = AT(connect_deadline_ms), .min = 10, .max = 60000, .init = "1000"},
     {.section = "default", .key = "attempt_deadline_ms", .kind = KM_CONF_UINT, .offset = AT(attempt_deadline_ms), .min = 10, .max = 600000, .init = "3000"},

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The mechanism table as an array. Constant; any thread.
+ * The mechanism table as an array. Constant once the configuration was read; any thread.
  */
 #include "mech.h"
 
 #include "attr.h"
 
 /* clang-format off: the macros of mech.def live until its end, so the array is filled in one go */
-static const struct km_mech table[] = {
+static struct km_mech table[] = {
 #define KM_MECH(type, key_type, flags, min, max, scheme, param, digest, md) \
     {type, #type, key_type, flags, min, max, KM_MS_##scheme, KM_MP_##param, digest, md},
 #include "mech.def"
@@ -22,6 +22,13 @@ const struct km_hash km_hashes[KM_HASHES] = {
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+void km_mech_allow_sha1_signatures(void)
+{
+    for (size_t i = 0; i < COUNT(table); i++)
+        if ((table[i].flags & CKF_VERIFY) && table[i].digest == CKM_SHA_1)
+            table[i].flags |= CKF_SIGN;
+}
 
 const struct km_mech *km_mech(CK_MECHANISM_TYPE type)
 {

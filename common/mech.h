@@ -60,6 +60,8 @@ struct km_mech {
 
 /* The row for `type`, or NULL. */
 const struct km_mech *km_mech(CK_MECHANISM_TYPE type);
+/* Lets mechanisms that hash with SHA-1 sign too (sha1_signatures = yes). While the configuration is read, before other threads. */
+void km_mech_allow_sha1_signatures(void);
 /* All rows in the order of the table. */
 const struct km_mech *km_mechs(size_t *ret_n);
 

@@ -148,6 +148,8 @@ static CK_RV prepare(void)
     err = km_client_conf_read(path, &conf, message, sizeof(message));
     if (err != KM_OK)
         goto out;
+    if (conf.sha1_signatures)
+        km_mech_allow_sha1_signatures();
     err = km_log_open(LOG_NAME, conf.log != NULL ? conf.log : "stderr", conf.log_level);
     if (err == KM_OK)
         err = km_client_new(&conf, &km_process.client, message, sizeof(message));

@@ -115,6 +115,7 @@ static const struct km_conf_row rows[] = {
     NUMBER(queue_max, 16, 1000000, "4096"),
     NUMBER(request_deadline_ms, 100, 60000, "5000"),
     NUMBER(login_max_age_min, 1, 14400, "720"),
+    {.section = "default", .key = "sha1_signatures", .kind = KM_CONF_BOOL, .offset = AT(sha1_signatures), .init = "no"},
     NUMBER(connections_max, 1, 1000000, "65536"),
     NUMBER(strangers_max, 1, 65536, "256"),
     NUMBER(strangers_per_source, 1, 65536, "32"),

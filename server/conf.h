@@ -23,6 +23,7 @@ struct km_server_conf {
     unsigned changers, queue_max;
     unsigned request_deadline_ms;
     unsigned login_max_age_min;
+    bool sha1_signatures; /* km_mech_allow_sha1_signatures */
     unsigned connections_max, strangers_max, strangers_per_source, handshake_ms;
     struct km_member members[KM_SERVERS_MAX]; /* those that found the cluster, by id */
     size_t n_members;

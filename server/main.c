@@ -9,6 +9,7 @@
 #include "server.h"
 
 #include "../common/log.h"
+#include "../common/mech.h"
 
 #include <config.h>
 #include <getopt.h>
@@ -250,6 +251,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "keymootd: %s\n", message);
         return EXIT_CONF;
     }
+    if (daemon.conf.sha1_signatures)
+        km_mech_allow_sha1_signatures();
     int code = EXIT_SUCCESS;
     if (is_check)
         printf("%s: good\n", daemon.conf_path);

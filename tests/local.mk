@@ -265,6 +265,8 @@ bench: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/run
 
 EXTRA_DIST += tests/lib.sh tests/run tests/bench/run tests/cluster/run tests/hosts/run tests/hosts/hosts.sh \
+	tests/hosts/openssl.sh tests/hosts/nginx.sh tests/hosts/apache.sh tests/hosts/postgresql.sh tests/hosts/openssh.sh tests/hosts/java.sh \
+	tests/hosts/Host.java tests/hosts/pkcs11-tool.sh tests/hosts/gnutls.sh contrib/hosts/README.md contrib/hosts/snippet contrib/hosts/uri-pem \
 	contrib/cluster.sh contrib/quickstart
 
 # --- the standard's functions, row by row, against any module; tests/conform/run has keymoot and SoftHSMv2

@@ -77,12 +77,25 @@ static void hashes_are_openssls(void **state)
     assert_null(km_mech_mgf_md(77, NULL));
 }
 
+/* Last: it stays so. */
+static void sha1_signs_where_it_is_allowed(void **state)
+{
+    (void)state;
+
+    assert_int_equal(km_mech(CKM_ECDSA_SHA1)->flags & (CKF_SIGN | CKF_VERIFY), CKF_VERIFY);
+    km_mech_allow_sha1_signatures();
+    assert_true(km_mech(CKM_ECDSA_SHA1)->flags & km_mech(CKM_SHA1_RSA_PKCS)->flags &
+                km_mech(CKM_SHA1_RSA_PKCS_PSS)->flags & CKF_SIGN);
+    assert_false(km_mech(CKM_SHA_1)->flags & CKF_SIGN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_found_and_there_once),
         cmocka_unit_test(every_row_fits_itself),
         cmocka_unit_test(hashes_are_openssls),
+        cmocka_unit_test(sha1_signs_where_it_is_allowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
