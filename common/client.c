@@ -151,15 +151,19 @@ struct call {
     uint8_t *bytes; /* the packed request; may hold a PIN, wiped when done */
     size_t len;
     int64_t deadline;
+    unsigned attempt_ms;
     bool is_retryable;
     bool is_change;
     bool may_be_done; /* a server may have taken it without our knowing the outcome */
     struct km_tries tries;
 };
 
-/* One server that hangs must not eat the whole call: there is time for another. */
-static unsigned attempt_ms(const struct km_client_conf *conf)
+/* One server that hangs must not eat the whole call: there is time for another, unless the caller knows that one is
+ * busy for long. */
+static unsigned attempt_ms(const struct km_client_conf *conf, unsigned wanted_ms)
 {
+    if (wanted_ms > 0)
+        return wanted_ms < conf->deadline_ms ? wanted_ms : conf->deadline_ms;
     unsigned share = conf->deadline_ms / 2;
     return conf->attempt_deadline_ms < share ? conf->attempt_deadline_ms : share;
 }
@@ -169,7 +173,7 @@ static enum km_err exchange(struct call *call, struct km_conn *conn, const uint8
 {
     const uint8_t *frame, *reply;
     size_t frame_len, reply_len;
-    int64_t deadline = km_monotonic_ms() + attempt_ms(&call->client->conf);
+    int64_t deadline = km_monotonic_ms() + call->attempt_ms;
     enum km_err err = km_channel_seal(conn->channel, part, len, has_more, &frame, &frame_len);
     if (err != KM_OK)
         return err;
@@ -420,9 +424,10 @@ static enum km_err pack(struct call *call, Kmw__Request *request)
 {
     struct km_client *client = call->client;
     char *program = request->program;
+    uint32_t wanted_ms = request->deadline_ms;
     request->version = KM_WIRE_VERSION;
     request->min_index = km_client_index(client);
-    request->deadline_ms = attempt_ms(&client->conf);
+    request->deadline_ms = call->attempt_ms = attempt_ms(&client->conf, wanted_ms);
     request->program = client->program;
     request->uid = (uint32_t)getuid();
     call->len = kmw__request__get_packed_size(request);
@@ -430,6 +435,7 @@ static enum km_err pack(struct call *call, Kmw__Request *request)
     if (call->bytes != NULL)
         kmw__request__pack(request, call->bytes);
     request->program = program; /* ours is not the caller's to free */
+    request->deadline_ms = wanted_ms;
     if (call->len > KM_MESSAGE_MAX)
         return KM_ERR_TOO_LARGE;
     return call->bytes == NULL ? KM_ERR_NOMEM : KM_OK;

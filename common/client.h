@@ -52,12 +52,12 @@ void km_client_disconnect(struct km_client *client);
 void km_client_free(struct km_client *client);
 
 /* Sends `request` and returns the server's reply (freed by the caller with kmw__reply__free_unpacked(reply, NULL)).
- * Fills version, min_index, deadline_ms, program and uid; the caller fills the rest. Verdicts ELSEWHERE, BUSY and
- * UNDECIDED and broken connections are handled here: the request goes to another server, the same bytes with the same
- * Change, until it is answered or conf.deadline_ms has passed. `is_retryable` false: a request that must not be
- * repeated once a server may have taken it (there are none today but the caller decides).
- * Errors: KM_ERR_TIMEOUT, KM_ERR_NET, KM_ERR_TLS, KM_ERR_UNDECIDED, KM_ERR_TOO_LARGE, KM_ERR_NOMEM; one line in the log says
- * which servers were tried and why each failed. */
+ * Fills version, min_index, program and uid; the caller fills the rest. `request->deadline_ms` is how long one server
+ * may take; 0: as configured. Verdicts ELSEWHERE, BUSY and UNDECIDED and broken connections are handled here: the
+ * request goes to another server, the same bytes with the same Change, until it is answered or conf.deadline_ms has
+ * passed. `is_retryable` false: a request that must not be repeated once a server may have taken it (there are none
+ * today but the caller decides). Errors: KM_ERR_TIMEOUT, KM_ERR_NET, KM_ERR_TLS, KM_ERR_UNDECIDED, KM_ERR_TOO_LARGE,
+ * KM_ERR_NOMEM; one line in the log says which servers were tried and why each failed. */
 enum km_err km_client_call(struct km_client *client, Kmw__Request *request, bool is_retryable, Kmw__Reply **ret) KM_CHECKED;
 
 /* The highest log index seen so far. */

@@ -6,6 +6,8 @@
 
 #include "attr.h"
 
+#include <openssl/opensslv.h>
+
 /* clang-format off: the macros of mech.def live until its end, so the array is filled in one go */
 static struct km_mech table[] = {
 #define KM_MECH(type, key_type, flags, min, max, scheme, param, digest, md) \

@@ -16,6 +16,7 @@
 
 enum km_mech_param {
     KM_MP_NONE, KM_MP_PSS, KM_MP_OAEP, KM_MP_EDDSA,
+    KM_MP_CONTEXT, KM_MP_HASH_CONTEXT, /* CK_SIGN_ADDITIONAL_CONTEXT, may be left out; CK_HASH_SIGN_ADDITIONAL_CONTEXT */
     KM_MP_IV16, KM_MP_IV8, KM_MP_IV4, /* of that many bytes; the last two may be left out */
     KM_MP_CTR, KM_MP_GCM, KM_MP_CCM, KM_MP_CHACHA20, KM_MP_CHACHA20_POLY1305,
     KM_MP_MAC_LEN,                    /* CK_MAC_GENERAL_PARAMS */
@@ -34,6 +35,7 @@ enum km_mech_scheme {
     KM_MS_RAW,        /* RSA: the number itself */
     KM_MS_ECDSA,      /* r || s, each as long as the order */
     KM_MS_MESSAGE,    /* the key takes the whole message: EdDSA, ML-DSA, SLH-DSA (signature.h) */
+    KM_MS_PREHASH,    /* HashML-DSA, HashSLH-DSA */
     KM_MS_ECB, KM_MS_CBC, KM_MS_CBC_PAD, KM_MS_CTS, KM_MS_CTR, KM_MS_OFB, KM_MS_CFB8, KM_MS_CFB128, KM_MS_XTS,
     KM_MS_GCM, KM_MS_CCM, KM_MS_CHACHA20, KM_MS_CHACHA20_POLY1305,
     KM_MS_KW, KM_MS_KWP, KM_MS_KW_PKCS7, /* SP 800-38F: whole semiblocks, KWP, PKCS#7 padding before KW */
@@ -55,7 +57,7 @@ struct km_mech {
     enum km_mech_scheme scheme;
     enum km_mech_param param;
     CK_MECHANISM_TYPE digest;  /* hash applied to the message first (a digest mechanism: itself), or CK_UNAVAILABLE_INFORMATION */
-    const char *md;            /* OpenSSL's name of that hash, of the hash inside an HMAC, or NULL */
+    const char *md;            /* OpenSSL's name of that hash, of the one inside an HMAC or PREHASH, or NULL */
 };
 
 /* The row for `type`, or NULL. */

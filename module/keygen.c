@@ -10,6 +10,8 @@
 #include "../common/attr.h"
 #include "../common/secret.h"
 
+#define SLOW_BITS 3072
+
 /* The mechanism's row, if it generates what `flag` says. */
 static CK_RV check_mechanism(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct km_mech **ret)
 {
@@ -61,6 +63,16 @@ out:
     return rv;
 }
 
+/* Primes of long keys are searched for seconds. */
+static bool is_slow(const Kmw__KeyPairGenerate *op)
+{
+    const Kmw__Template *t = op->public_template;
+
+    return op->mechanism->type == CKM_SLH_DSA_KEY_PAIR_GEN ||
+           (op->mechanism->type == CKM_RSA_PKCS_KEY_PAIR_GEN &&
+            km_attr_ulong(t->attrs, t->n_attrs, CKA_MODULUS_BITS, 0) > SLOW_BITS);
+}
+
 static CK_RV generate_pair(struct km_session *session, Kmw__KeyPairGenerate *op, CK_OBJECT_HANDLE *ret_public,
                            CK_OBJECT_HANDLE *ret_private)
 {
@@ -72,6 +84,7 @@ static CK_RV generate_pair(struct km_session *session, Kmw__KeyPairGenerate *op,
     KM_TRY(km_object_may_write(session, is_change));
     request.op_case = KMW__REQUEST__OP_KEY_PAIR_GENERATE;
     request.key_pair_generate = op;
+    request.deadline_ms = is_slow(op) ? KM_SLOW_MS : 0;
     KM_TRY(km_remote_call(session->token, &request, is_change ? KM_CALL_CHANGE : KM_CALL_READ,
                           KMW__REPLY__RESULT_OBJECTS, &reply));
     rv = km_remote_objects(session, reply, 2, (CK_OBJECT_HANDLE *[]){ret_public, ret_private});

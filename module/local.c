@@ -123,12 +123,12 @@ size_t km_local_block_len(const struct km_view *view)
     return km_pubkey_block_len(view->key_type, &(struct km_attr_source){get_attr, &list});
 }
 
-CK_RV km_local_check_param(const struct km_view *view, const Kmw__Mechanism *param)
+CK_RV km_local_check_param(const struct km_operation *op)
 {
-    const struct attrs list = {view->object->attrs, view->object->n_attrs};
-    const struct km_domain *domain = km_domain_of(view->key_type, &(struct km_attr_source){get_attr, &list});
+    const struct attrs list = {op->key->object->attrs, op->key->object->n_attrs};
+    const struct km_domain *domain = km_domain_of(op->key->key_type, &(struct km_attr_source){get_attr, &list});
 
-    return domain != NULL ? km_signature_check_param(domain, param) : CKR_KEY_TYPE_INCONSISTENT;
+    return domain != NULL ? km_signature_check_param(domain, op->mech, op->param) : CKR_KEY_TYPE_INCONSISTENT;
 }
 
 CK_RV km_local_public_key(const struct km_view *view, EVP_PKEY **ret)
@@ -237,7 +237,7 @@ CK_RV km_local_verify(const struct km_operation *op, const uint8_t *data, size_t
     int der_len = 0, good = -1;
 
     KM_TRY(check_verify_lens(op, len, signature_len));
-    if (op->mech->scheme == KM_MS_MESSAGE)
+    if (op->mech->scheme == KM_MS_MESSAGE || op->mech->scheme == KM_MS_PREHASH)
         return km_signature_check(libctx, op->public_key, km_domain_of_pkey(op->public_key), op->mech, op->param, data,
                                   len, signature, signature_len);
     KM_TRY(stretch(op, data, len, &number));

@@ -32,8 +32,8 @@ size_t km_local_digest_len(const char *md);
 /* Bytes of a signature or of an RSA block by the attributes of a key; 0: they do not tell. */
 size_t km_local_block_len(const struct km_view *view);
 
-/* Whether a key signs with such a parameter (common/signature.h): CKR_MECHANISM_PARAM_INVALID. */
-CK_RV km_local_check_param(const struct km_view *view, const Kmw__Mechanism *param);
+/* Whether the operation's key signs with its parameter (common/signature.h): CKR_MECHANISM_PARAM_INVALID. */
+CK_RV km_local_check_param(const struct km_operation *op);
 
 /* The public key in attributes of class CKO_PUBLIC_KEY: CKR_KEY_TYPE_INCONSISTENT when they are none, and what is wrong
  * with them by km_pubkey_build. */

@@ -168,6 +168,19 @@ static CK_RV read_eddsa(const struct km_mech *mech, const void *p, Kmw__Mechanis
     return km_param_bytes(&param->context, eddsa->pContextData, eddsa->ulContextDataLen) ? CKR_OK : CKR_HOST_MEMORY;
 }
 
+static CK_RV read_context(const struct km_mech *mech, const void *p, Kmw__Mechanism *param)
+{
+    const CK_SIGN_ADDITIONAL_CONTEXT *context = p; /* CK_HASH_SIGN_ADDITIONAL_CONTEXT begins like it */
+
+    KM_REQUIRE(context->hedgeVariant <= CKH_DETERMINISTIC_REQUIRED, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(context->ulContextLen <= KM_CONTEXT_MAX, CKR_MECHANISM_PARAM_INVALID);
+    KM_REQUIRE(context->pContext != NULL || context->ulContextLen == 0, CKR_MECHANISM_PARAM_INVALID);
+    param->hedge = context->hedgeVariant;
+    if (mech->param == KM_MP_HASH_CONTEXT)
+        param->hash = ((const CK_HASH_SIGN_ADDITIONAL_CONTEXT *)p)->hash;
+    return km_param_bytes(&param->context, context->pContext, context->ulContextLen) ? CKR_OK : CKR_HOST_MEMORY;
+}
+
 /* The parameter's size and its reader; a kind without a reader takes none. */
 static const struct reader {
     size_t len;
@@ -186,6 +199,8 @@ static const struct reader {
     [KM_MP_GCM] = {sizeof(CK_GCM_PARAMS), read_gcm},
     [KM_MP_PSS] = {sizeof(CK_RSA_PKCS_PSS_PARAMS), read_pss},
     [KM_MP_OAEP] = {sizeof(CK_RSA_PKCS_OAEP_PARAMS), km_read_oaep},
+    [KM_MP_CONTEXT] = {sizeof(CK_SIGN_ADDITIONAL_CONTEXT), read_context, .is_optional = true},
+    [KM_MP_HASH_CONTEXT] = {sizeof(CK_HASH_SIGN_ADDITIONAL_CONTEXT), read_context},
     [KM_MP_EDDSA] = {sizeof(CK_EDDSA_PARAMS), read_eddsa, .is_optional = true},
     [KM_MP_ECDH] = {sizeof(CK_ECDH1_DERIVE_PARAMS), km_read_ecdh},
     [KM_MP_HKDF] = {sizeof(CK_HKDF_PARAMS), km_read_hkdf},

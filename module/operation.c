@@ -222,9 +222,9 @@ static CK_RV prepare(struct km_session *session, struct km_operation *op, const 
     KM_REQUIRE(!is_local || is_in_time(op->key, kind->deed), CKR_KEY_FUNCTION_NOT_PERMITTED);
     if (is_local)
         KM_TRY(km_local_public_key(op->key, &op->public_key));
-    if (op->mech->scheme == KM_MS_MESSAGE)
-        KM_TRY(km_local_check_param(op->key, op->param));
-    if (is_signature && op->mech->md != NULL && op->mech->scheme != KM_MS_HMAC)
+    if (op->mech->scheme == KM_MS_MESSAGE || op->mech->scheme == KM_MS_PREHASH)
+        KM_TRY(km_local_check_param(op));
+    if (is_signature && op->mech->digest != CK_UNAVAILABLE_INFORMATION)
         KM_TRY(km_local_digest(op->mech->md, &op->digest));
     return CKR_OK;
 }

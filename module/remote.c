@@ -373,6 +373,7 @@ CK_RV km_remote_use(struct km_session *session, struct km_operation *op, const u
     use.is_part = is_part;
     use.signature = km_bytes(signature, signature_len);
     use.context_pin = km_bytes(op->pin.data, op->pin.len);
+    request.deadline_ms = op->kind == KM_OP_SIGN && op->mech->key_type == CKK_SLH_DSA ? KM_SLOW_MS : 0;
     request.op_case = KMW__REQUEST__OP_USE;
     request.use = &use;
     rv = km_remote_call(session->token, &request, KM_CALL_READ, KMW__REPLY__RESULT_USE, ret);

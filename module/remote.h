@@ -8,6 +8,10 @@
 
 #include "handle.h"
 
+/* deadline_ms of a request that one server computes for seconds: another one would only begin again. At most the whole
+ * call's. */
+#define KM_SLOW_MS UINT32_MAX
+
 enum km_call_kind {
     KM_CALL_READ,   /* uses and reads */
     KM_CALL_CHANGE, /* written to the log: executed exactly once, however often it is sent (design D9) */

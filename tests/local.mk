@@ -6,7 +6,7 @@ unit_programs =
 # --- tables, server/hsm, server/service/template: keys and what is said about them
 if HAVE_CMOCKA
 unit_programs += tests/unit/test_attr tests/unit/test_mech tests/unit/test_template tests/unit/test_builtin \
-	tests/unit/test_builtin_ec tests/unit/test_builtin_rsa tests/unit/test_builtin_secret tests/unit/test_builtin_symmetric \
+	tests/unit/test_builtin_ec tests/unit/test_builtin_pqc tests/unit/test_builtin_rsa tests/unit/test_builtin_secret tests/unit/test_builtin_symmetric \
 	tests/unit/test_keycache tests/unit/test_master_key
 endif
 tests_unit_test_attr_SOURCES = tests/unit/test_attr.c tests/unit/unit.h
@@ -20,6 +20,8 @@ tests_unit_test_builtin_SOURCES = tests/unit/test_builtin.c $(builtin_kit)
 tests_unit_test_builtin_LDADD = $(unit_libs)
 tests_unit_test_builtin_ec_SOURCES = tests/unit/test_builtin_ec.c $(builtin_kit)
 tests_unit_test_builtin_ec_LDADD = $(unit_libs)
+tests_unit_test_builtin_pqc_SOURCES = tests/unit/test_builtin_pqc.c $(builtin_kit)
+tests_unit_test_builtin_pqc_LDADD = $(unit_libs)
 tests_unit_test_builtin_rsa_SOURCES = tests/unit/test_builtin_rsa.c $(builtin_kit)
 tests_unit_test_builtin_rsa_LDADD = $(unit_libs)
 tests_unit_test_builtin_secret_SOURCES = tests/unit/test_builtin_secret.c $(builtin_kit)

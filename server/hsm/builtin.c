@@ -266,6 +266,7 @@ static km_use_fn *use_fn(const struct km_mech *mech, Kmw__Use__Operation operati
     case KM_MS_RAW:
         return km_rsa_use;
     case KM_MS_MESSAGE:
+    case KM_MS_PREHASH:
         return km_message_use;
     case KM_MS_ECDSA:
         return km_ec_use;

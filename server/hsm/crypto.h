@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* OSSL_PKEY_PARAM_ML_KEM_SEED and ..._ML_DSA_SEED, which OpenSSL 3.0 does not name */
+#define KM_PKEY_PARAM_SEED "seed"
 #define KM_IDLE_MAX 16 /* ready OpenSSL contexts that a loaded key keeps */
 
 /* Algorithms. Constant after open; any thread. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Keys that sign a message as a whole (EdDSA): the schemes are common/signature.c's.
+ * Keys that sign a message as a whole (EdDSA, ML-DSA, SLH-DSA): the schemes are common/signature.c's.
  */
 #include "crypto.h"
 

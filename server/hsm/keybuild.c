@@ -11,6 +11,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/param_build.h>
 
@@ -262,16 +263,42 @@ static CK_RV build_ec(const struct km_domain *domain, Kml__Attr *const *secrets,
     return CKR_OK;
 }
 
+/* ML-KEM and ML-DSA keys follow from their seed; a value that comes with it must be the same key's. */
+static EVP_PKEY *build_from_seed(const struct km_domain *domain, const ProtobufCBinaryData *seed,
+                                 const ProtobufCBinaryData *value)
+{
+    OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
+    EVP_PKEY *pkey = NULL;
+    struct km_secret own = KM_SECRET_EMPTY;
+    size_t len = domain->secret_len;
+    bool is_same = value == NULL;
+
+    if (bld != NULL && seed->len == domain->seed_len &&
+        OSSL_PARAM_BLD_push_octet_string(bld, KM_PKEY_PARAM_SEED, seed->data, seed->len))
+        pkey = km_pkey_from(NULL, domain->name, EVP_PKEY_KEYPAIR, bld);
+    if (pkey != NULL && !is_same && value->len == len && km_secret_new(&own, len) == KM_OK)
+        is_same = EVP_PKEY_get_raw_private_key(pkey, own.data, &len) == 1 && len == value->len &&
+                  CRYPTO_memcmp(own.data, value->data, len) == 0;
+    if (!is_same) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    km_secret_free(&own);
+    OSSL_PARAM_BLD_free(bld);
+    return pkey;
+}
+
 /* The public part follows from the secret one. */
 static CK_RV build_raw(const struct km_domain *domain, Kml__Attr *const *secrets, size_t n, EVP_PKEY **ret)
 {
-    const ProtobufCBinaryData *value = secret_of(secrets, n, CKA_VALUE);
+    const ProtobufCBinaryData *value = secret_of(secrets, n, CKA_VALUE), *seed = secret_of(secrets, n, CKA_SEED);
 
-    if (value == NULL)
+    if (value == NULL && seed == NULL)
         return CKR_TEMPLATE_INCOMPLETE;
-    if (value->len != domain->secret_len)
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    *ret = EVP_PKEY_new_raw_private_key_ex(NULL, domain->name, NULL, value->data, value->len);
+    if (seed != NULL)
+        *ret = build_from_seed(domain, seed, value);
+    else if (value->len == domain->secret_len)
+        *ret = EVP_PKEY_new_raw_private_key_ex(NULL, domain->name, NULL, value->data, value->len);
     return *ret != NULL ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
 }
 

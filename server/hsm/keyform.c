@@ -83,14 +83,22 @@ static CK_RV pack(const struct encoding *e, struct km_secret *ret)
     return CKR_OK;
 }
 
-static bool add_raw(struct encoding *e, const EVP_PKEY *pkey, size_t len)
+/* The seed, if the key came with one, and the value. */
+static bool add_raw(struct encoding *e, const EVP_PKEY *pkey, const struct km_domain *domain)
 {
     uint8_t *to = e->values.data + e->used;
+    size_t room = e->values.len - e->used, seed_len = 0, len = domain->secret_len;
 
-    if (len > e->values.len - e->used || EVP_PKEY_get_raw_private_key(pkey, to, &len) != 1)
+    if (domain->seed_len + len > room)
         return false;
-    add_value(e, CKA_VALUE, to, len);
-    e->used += len;
+    if (domain->seed_len > 0 &&
+        EVP_PKEY_get_octet_string_param(pkey, KM_PKEY_PARAM_SEED, to, domain->seed_len, &seed_len) == 1 &&
+        seed_len == domain->seed_len)
+        add_value(e, CKA_SEED, to, seed_len);
+    if (EVP_PKEY_get_raw_private_key(pkey, to + domain->seed_len, &len) != 1)
+        return false;
+    add_value(e, CKA_VALUE, to + domain->seed_len, len);
+    e->used += domain->seed_len + len;
     return true;
 }
 
@@ -109,7 +117,7 @@ CK_RV km_key_encode(const EVP_PKEY *pkey, struct km_secret *ret)
     else if (domain->key_type == CKK_EC)
         is_complete = add_number(&e, pkey, OSSL_PKEY_PARAM_PRIV_KEY, CKA_VALUE, domain->secret_len);
     else
-        is_complete = add_raw(&e, pkey, domain->secret_len);
+        is_complete = add_raw(&e, pkey, domain);
     rv = is_complete ? pack(&e, ret) : CKR_FUNCTION_FAILED;
     km_secret_free(&e.values);
     return rv;

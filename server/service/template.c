@@ -362,6 +362,9 @@ static CK_RV complete_created(struct building *b)
         *b->ret_reason = "the public key is not a valid one";
         return km_pubkey_complete(b->head);
     case CKO_PRIVATE_KEY:
+        if (b->n_secrets == 0) /* some types may have one of two */
+            return km_template_refuse(b->ret_reason, CKR_TEMPLATE_INCOMPLETE, CKA_VALUE,
+                                      "is missing, and the seed too");
         return check_domain(b);
     default:
         return CKR_OK;

@@ -311,6 +311,165 @@ static void rsa_raw_and_oaep_go_there_and_back(void **state)
     destroy_pair(public, private);
 }
 
+/* --- lattices and hashes --- */
+
+static const CK_MECHANISM_TYPE pqc[] = {CKM_ML_KEM_KEY_PAIR_GEN, CKM_ML_DSA_KEY_PAIR_GEN, CKM_ML_DSA,
+                                        CKM_SLH_DSA_KEY_PAIR_GEN, CKM_HASH_SLH_DSA};
+
+static void mechanisms_are_there_or_not_as_openssl_has_them(void **state)
+{
+    CK_MECHANISM_INFO info;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(pqc) / sizeof(pqc[0]); i++)
+        RV(C_GetMechanismInfo(loop_slot, pqc[i], &info),
+           OPENSSL_VERSION_NUMBER >= 0x30500000L ? CKR_OK : CKR_MECHANISM_INVALID);
+}
+
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+static void make_set(CK_MECHANISM_TYPE type, CK_ULONG set, bool on_token, CK_OBJECT_HANDLE *public,
+                     CK_OBJECT_HANDLE *private)
+{
+    CK_MECHANISM gen = {type, NULL, 0};
+    CK_BBOOL token = on_token;
+    CK_ATTRIBUTE attrs[] = {{CKA_TOKEN, &token, 1}, {CKA_PARAMETER_SET, &set, sizeof(set)}};
+
+    OK(C_GenerateKeyPair(s, &gen, attrs, 2, attrs, 1, public, private));
+}
+
+static void ml_dsa_and_slh_dsa_sign(void **state)
+{
+    static const struct {
+        CK_MECHANISM_TYPE generate, pure, hash, sha512, shake;
+        CK_ULONG set;
+        size_t public_len, signature_len;
+    } rows[] = {
+        {CKM_ML_DSA_KEY_PAIR_GEN, CKM_ML_DSA, CKM_HASH_ML_DSA, CKM_HASH_ML_DSA_SHA512, CKM_HASH_ML_DSA_SHAKE256,
+         CKP_ML_DSA_44, 1312, 2420},
+        {CKM_ML_DSA_KEY_PAIR_GEN, CKM_ML_DSA, CKM_HASH_ML_DSA, CKM_HASH_ML_DSA_SHA512, CKM_HASH_ML_DSA_SHAKE256,
+         CKP_ML_DSA_65, 1952, 3309},
+        {CKM_ML_DSA_KEY_PAIR_GEN, CKM_ML_DSA, CKM_HASH_ML_DSA, CKM_HASH_ML_DSA_SHA512, CKM_HASH_ML_DSA_SHAKE256,
+         CKP_ML_DSA_87, 2592, 4627},
+        {CKM_SLH_DSA_KEY_PAIR_GEN, CKM_SLH_DSA, CKM_HASH_SLH_DSA, CKM_HASH_SLH_DSA_SHA512, CKM_HASH_SLH_DSA_SHAKE256,
+         CKP_SLH_DSA_SHA2_128F, 32, 17088},
+        {CKM_SLH_DSA_KEY_PAIR_GEN, CKM_SLH_DSA, CKM_HASH_SLH_DSA, CKM_HASH_SLH_DSA_SHA512, CKM_HASH_SLH_DSA_SHAKE256,
+         CKP_SLH_DSA_SHAKE_256F, 64, 49856},
+    };
+    CK_SIGN_ADDITIONAL_CONTEXT context = {CKH_HEDGE_REQUIRED, (CK_BYTE *)(uintptr_t) "ctx", 3},
+                               bad[] = {{3, NULL, 0}, {0, (CK_BYTE *)(uintptr_t) "x", 256}, {0, NULL, 1}};
+    CK_HASH_SIGN_ADDITIONAL_CONTEXT by_hash = {CKH_DETERMINISTIC_REQUIRED, NULL, 0, CKM_SHA512};
+    CK_BYTE digest[64], *signature = malloc(49856);
+    (void)state;
+
+    assert_int_equal(EVP_Q_digest(NULL, "SHA512", NULL, "message", 7, digest, NULL), 1);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CK_MECHANISM pure = {rows[i].pure, NULL, 0}, in_context = {rows[i].pure, &context, sizeof(context)},
+                     sha512 = {rows[i].sha512, NULL, 0}, shake = {rows[i].shake, &context, sizeof(context)},
+                     hash = {rows[i].hash, &by_hash, sizeof(by_hash)};
+        CK_OBJECT_HANDLE public, private;
+        CK_ULONG n = rows[i].signature_len;
+        make_set(rows[i].generate, rows[i].set, i % 2, &public, &private);
+        assert_int_equal(get_len(public, CKA_VALUE), rows[i].public_len);
+        loop_sign_both_ways(s, &pure, public, private, NULL, -1, rows[i].signature_len);
+        OK(C_SignInit(s, &in_context, private));
+        OK(C_Sign(s, BYTES("message"), signature, &n));
+        OK(C_VerifyInit(s, &in_context, public));
+        OK(C_Verify(s, BYTES("message"), signature, n));
+        OK(C_VerifyInit(s, &pure, public));
+        RV(C_Verify(s, BYTES("message"), signature, n), CKR_SIGNATURE_INVALID);
+        /* the program's hash and the one that is made on the way are the same */
+        OK(C_SignInit(s, &hash, private));
+        OK(C_Sign(s, digest, 64, signature, &n));
+        OK(C_VerifyInit(s, &sha512, public));
+        OK(C_VerifyUpdate(s, BYTES("mess")));
+        OK(C_VerifyUpdate(s, BYTES("age")));
+        OK(C_VerifyFinal(s, signature, n));
+        OK(C_VerifyInit(s, &pure, public));
+        RV(C_Verify(s, BYTES("message"), signature, n), CKR_SIGNATURE_INVALID);
+        OK(C_SignInit(s, &hash, private));
+        RV(C_Sign(s, digest, 63, signature, &n), CKR_DATA_LEN_RANGE);
+        OK(C_SignInit(s, &shake, private));
+        OK(C_SignUpdate(s, BYTES("message")));
+        OK(C_SignFinal(s, signature, &n));
+        OK(C_VerifyInit(s, &shake, public));
+        OK(C_Verify(s, BYTES("message"), signature, n));
+        for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++)
+            RV(C_SignInit(s, &(CK_MECHANISM){rows[i].pure, &bad[k], sizeof(bad[k])}, private),
+               CKR_MECHANISM_PARAM_INVALID);
+        by_hash.hash = CKM_SHA_1;
+        RV(C_SignInit(s, &hash, private), CKR_MECHANISM_PARAM_INVALID);
+        by_hash.hash = CKM_SHA512;
+        RV(C_SignInit(s, &(CK_MECHANISM){rows[i].hash, NULL, 0}, private), CKR_MECHANISM_PARAM_INVALID);
+        destroy_pair(public, private);
+    }
+    free(signature);
+}
+
+/* The slowest signature of all, seconds of computing, is waited for. */
+static void the_slowest_signature_comes(void **state)
+{
+    CK_MECHANISM m = {CKM_SLH_DSA, NULL, 0};
+    CK_OBJECT_HANDLE public, private;
+    CK_BYTE *signature = malloc(29792);
+    CK_ULONG n = 29792;
+    (void)state;
+
+    make_set(CKM_SLH_DSA_KEY_PAIR_GEN, CKP_SLH_DSA_SHAKE_256S, true, &public, &private);
+    OK(C_SignInit(s, &m, private));
+    OK(C_Sign(s, BYTES("m"), signature, &n));
+    OK(C_VerifyInit(s, &m, public));
+    OK(C_Verify(s, BYTES("m"), signature, n));
+    destroy_pair(public, private);
+    free(signature);
+}
+
+/* What was shown of a key that may be shown is that key again. */
+static void lattice_keys_are_taken_in(void **state)
+{
+    static const struct {
+        CK_KEY_TYPE type;
+        CK_MECHANISM_TYPE generate;
+        CK_ULONG set;
+        CK_ULONG seed_len, secret_len;
+    } rows[] = {{CKK_ML_DSA, CKM_ML_DSA_KEY_PAIR_GEN, CKP_ML_DSA_65, 32, 4032},
+                {CKK_ML_KEM, CKM_ML_KEM_KEY_PAIR_GEN, CKP_ML_KEM_768, 64, 2400}};
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    CK_BYTE seed[64], value[4032], info[2][2048];
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        CK_MECHANISM gen = {rows[i].generate, NULL, 0};
+        CK_ULONG set = rows[i].set;
+        CK_KEY_TYPE type = rows[i].type;
+        CK_ATTRIBUTE set_attr = {CKA_PARAMETER_SET, &set, sizeof(set)},
+                     open[] = {{CKA_SENSITIVE, &no, 1}, {CKA_EXTRACTABLE, &yes, 1}},
+                     get[] = {{CKA_SEED, seed, sizeof(seed)},
+                              {CKA_VALUE, value, sizeof(value)},
+                              {CKA_PUBLIC_KEY_INFO, info[0], sizeof(info[0])}};
+        CK_OBJECT_HANDLE public, private, again;
+        OK(C_GenerateKeyPair(s, &gen, &set_attr, 1, open, 2, &public, &private));
+        OK(C_GetAttributeValue(s, private, get, 3));
+        assert_int_equal(get[0].ulValueLen, rows[i].seed_len);
+        assert_int_equal(get[1].ulValueLen, rows[i].secret_len);
+        for (int with = 1; with < 4; with++) {
+            CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                                       {CKA_KEY_TYPE, &type, sizeof(type)},
+                                       set_attr,
+                                       with & 1 ? get[0] : get[1],
+                                       with == 3 ? get[1] : set_attr};
+            CK_ATTRIBUTE get_info = {CKA_PUBLIC_KEY_INFO, info[1], sizeof(info[1])};
+            OK(C_CreateObject(s, template, 5, &again));
+            OK(C_GetAttributeValue(s, again, &get_info, 1));
+            assert_int_equal(get_info.ulValueLen, get[2].ulValueLen);
+            assert_memory_equal(info[0], info[1], get_info.ulValueLen);
+            OK(C_DestroyObject(s, again));
+        }
+        destroy_pair(public, private);
+    }
+}
+#endif
+
 /* --- halves --- */
 
 /* CKA_TOKEN of the two keys of a pair may differ. */
@@ -360,6 +519,12 @@ int main(void)
         cmocka_unit_test(montgomery_keys_derive_only),
         cmocka_unit_test(rsa_signs_with_sha3),
         cmocka_unit_test(rsa_raw_and_oaep_go_there_and_back),
+        cmocka_unit_test(mechanisms_are_there_or_not_as_openssl_has_them),
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+        cmocka_unit_test(ml_dsa_and_slh_dsa_sign),
+        cmocka_unit_test(the_slowest_signature_comes),
+        cmocka_unit_test(lattice_keys_are_taken_in),
+#endif
         cmocka_unit_test(one_half_may_be_on_the_token),
     };
 

@@ -158,6 +158,30 @@ static void a_server_that_does_not_answer_is_left_after_the_attempts_deadline(vo
     stop_three(servers);
 }
 
+/* The caller knows that the answer takes long: nobody else is asked to begin the same. */
+static void a_request_that_takes_long_is_left_where_it_is(void **state)
+{
+    (void)state;
+    struct kit_server servers[3];
+    Kmw__Request request = KMW__REQUEST__INIT;
+    Kmw__Random random = KMW__RANDOM__INIT;
+    Kmw__Reply *reply = NULL;
+    start_three(servers);
+    struct km_client *client = kit_client(&kit, "app", servers, 3);
+    servers[0].delay_ms = 1300; /* longer than one attempt's deadline, shorter than the call's */
+    random.len = 32;
+    request.op_case = KMW__REQUEST__OP_RANDOM;
+    request.random = &random;
+    request.deadline_ms = UINT32_MAX;
+    int64_t start = km_monotonic_ms();
+    assert_int_equal(km_client_call(client, &request, true, &reply), KM_OK);
+    assert_in_range(km_monotonic_ms() - start, 1300, 3000);
+    assert_int_equal(request.deadline_ms, UINT32_MAX);
+    kmw__reply__free_unpacked(reply, NULL);
+    km_client_free(client);
+    stop_three(servers);
+}
+
 static int n_sockets(void)
 {
     int n = 0;
@@ -409,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_dead_server_costs_nothing_and_all_dead_end_at_the_deadline),
         cmocka_unit_test(a_server_that_does_not_greet_is_raced),
         cmocka_unit_test(a_server_that_does_not_answer_is_left_after_the_attempts_deadline),
+        cmocka_unit_test(a_request_that_takes_long_is_left_where_it_is),
         cmocka_unit_test(a_child_goes_on_and_the_parent_is_not_disturbed),
         cmocka_unit_test(a_fork_at_any_moment_leaves_a_child_that_works),
         cmocka_unit_test(sixteen_threads_share_a_client),
