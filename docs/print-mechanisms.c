@@ -61,6 +61,8 @@ static const struct {
 } params[] = {{"NONE", "–"},
               {"PSS", "CK_RSA_PKCS_PSS_PARAMS"},
               {"OAEP", "CK_RSA_PKCS_OAEP_PARAMS"},
+              {"CONTEXT", "CK_SIGN_ADDITIONAL_CONTEXT or none"},
+              {"HASH_CONTEXT", "CK_HASH_SIGN_ADDITIONAL_CONTEXT"},
               {"EDDSA", "CK_EDDSA_PARAMS or none"},
               {"IV16", "16 bytes"},
               {"IV8", "8 bytes or none"},
@@ -130,7 +132,7 @@ int main(void)
            "C_GetMechanismList and\n"
            "C_GetMechanismInfo. Sizes are in the standard's unit for each mechanism: bits for RSA, EC and generic "
            "secrets, bytes for AES\n"
-           "and MAC keys. SHA-1 signatures are verified and not made.\n\n"
+           "and MAC keys, bytes of the public key for ML-KEM, ML-DSA and SLH-DSA. SHA-1 signatures are verified and not made.\n\n"
            "%zu mechanisms; %zu of them need OpenSSL 3.5 under the servers (Debian 13) and are absent from the list on "
            "Debian 12.\n\n"
            "| mechanism | keys | does | key sizes | parameter | Debian |\n|---|---|---|---|---|---|\n",

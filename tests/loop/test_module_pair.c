@@ -4,15 +4,23 @@
  */
 #include "loop.h"
 
+#include <dlfcn.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 
 static CK_SESSION_HANDLE s;
+static CK_FUNCTION_LIST_3_2 *N;
 
 static int setup(void **state)
 {
     int rv = loop_setup(state);
+    CK_RV (*get)(CK_UTF8CHAR * name, CK_VERSION * version, CK_INTERFACE * *ret, CK_FLAGS flags);
+    CK_VERSION version = {3, 2};
+    CK_INTERFACE *interface;
 
+    *(void **)&get = dlsym(dlopen(getenv("KEYMOOT_MODULE"), RTLD_NOW | RTLD_NOLOAD), "C_GetInterface");
+    assert_int_equal(get(NULL, &version, &interface, 0), CKR_OK);
+    N = interface->pFunctionList;
     s = loop_login();
     return rv;
 }
@@ -423,6 +431,64 @@ static void the_slowest_signature_comes(void **state)
     free(signature);
 }
 
+/* Both sides have the same secret, and OpenSSL's own decapsulation too. */
+static void ml_kem_agrees_on_a_key(void **state)
+{
+    static const struct {
+        CK_ULONG set;
+        size_t ciphertext_len;
+        const char *name;
+    } rows[] = {{CKP_ML_KEM_512, 768, "ML-KEM-512"},
+                {CKP_ML_KEM_768, 1088, "ML-KEM-768"},
+                {CKP_ML_KEM_1024, 1568, "ML-KEM-1024"}};
+    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE generic = CKK_GENERIC_SECRET;
+    CK_MECHANISM m = {CKM_ML_KEM, NULL, 0}, gen = {CKM_ML_KEM_KEY_PAIR_GEN, NULL, 0};
+    CK_ATTRIBUTE secret[] = {{CKA_CLASS, &class, sizeof(class)},
+                             {CKA_KEY_TYPE, &generic, sizeof(generic)},
+                             {CKA_SENSITIVE, &no, 1},
+                             {CKA_EXTRACTABLE, &yes, 1}},
+                 open[] = {{CKA_SENSITIVE, &no, 1}, {CKA_EXTRACTABLE, &yes, 1}};
+    (void)state;
+
+    for (size_t i = 0; i < 3; i++) {
+        CK_ULONG set = rows[i].set, n = 0;
+        CK_ATTRIBUTE set_attr = {CKA_PARAMETER_SET, &set, sizeof(set)};
+        CK_OBJECT_HANDLE public, private, sent, received;
+        CK_BYTE ciphertext[1568], values[3][32], seed[64];
+        CK_ATTRIBUTE get_seed = {CKA_SEED, seed, sizeof(seed)};
+        OK(C_GenerateKeyPair(s, &gen, &set_attr, 1, open, 2, &public, &private));
+        assert_int_equal(N->C_EncapsulateKey(s, &m, public, secret, 4, NULL, &n, &sent), CKR_OK);
+        assert_int_equal(n, rows[i].ciphertext_len);
+        assert_int_equal(N->C_EncapsulateKey(s, &m, public, secret, 4, ciphertext, &n, &sent), CKR_OK);
+        assert_int_equal(N->C_DecapsulateKey(s, &m, private, secret, 4, ciphertext, n, &received), CKR_OK);
+        for (int k = 0; k < 2; k++) {
+            CK_ATTRIBUTE get = {CKA_VALUE, values[k], 32};
+            OK(C_GetAttributeValue(s, k == 0 ? sent : received, &get, 1));
+            assert_int_equal(get.ulValueLen, 32);
+        }
+        assert_memory_equal(values[0], values[1], 32);
+        OK(C_GetAttributeValue(s, private, &get_seed, 1));
+        OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string("seed", seed, 64), OSSL_PARAM_construct_end()};
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, rows[i].name, NULL);
+        EVP_PKEY *key = NULL;
+        size_t len = 32;
+        assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+        assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params), 1);
+        EVP_PKEY_CTX_free(ctx);
+        ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+        assert_int_equal(EVP_PKEY_decapsulate_init(ctx, NULL), 1);
+        assert_int_equal(EVP_PKEY_decapsulate(ctx, values[2], &len, ciphertext, n), 1);
+        assert_memory_equal(values[0], values[2], 32);
+        EVP_PKEY_CTX_free(ctx);
+        EVP_PKEY_free(key);
+        destroy_pair(public, private);
+        OK(C_DestroyObject(s, sent));
+        OK(C_DestroyObject(s, received));
+    }
+}
+
 /* What was shown of a key that may be shown is that key again. */
 static void lattice_keys_are_taken_in(void **state)
 {
@@ -523,6 +589,7 @@ int main(void)
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
         cmocka_unit_test(ml_dsa_and_slh_dsa_sign),
         cmocka_unit_test(the_slowest_signature_comes),
+        cmocka_unit_test(ml_kem_agrees_on_a_key),
         cmocka_unit_test(lattice_keys_are_taken_in),
 #endif
         cmocka_unit_test(one_half_may_be_on_the_token),
