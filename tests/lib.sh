@@ -8,7 +8,7 @@ bin=$build
 module=$build/.libs/keymoot-pkcs11.so
 bench=$build/tests/bench/keymoot-bench
 # Ports from here on: each test has its offset, each build its hundred unless KEYMOOT_TEST_PORT says which.
-#   tests/cluster/run 0 (1-9, 21-29, 51-59), tests/cli/test_members.sh 10, test-daemon.sh 30, tests/loop/run 45, test-dev.sh 46
+#   tests/cluster/run 0 (1-9, 21-29, 51-59), tests/cli/test_members.sh 10, test-daemon.sh 30, tests/lineage/run 40 (41, 91), tests/loop/run 45, test-dev.sh 46
 test_port=${KEYMOOT_TEST_PORT:-$((7700 + $(echo "$build" | cksum | cut -d' ' -f1) % 200 * 100))}
 # A module that is built with ASan needs its runtime in the host before everything else; the host's own leaks and errors are
 # not ours (pkcs11-tool 0.23 reads freed memory when it shows a public key); the module is built to stop at its own.

@@ -200,6 +200,11 @@ tests_loop_test_module_use_SOURCES = tests/loop/test_module_use.c $(loop_kit)
 tests_loop_test_module_use_LDADD = $(loop_libs)
 tests_loop_test_module_pair_SOURCES = tests/loop/test_module_pair.c $(loop_kit)
 tests_loop_test_module_pair_LDADD = $(loop_libs)
+if HAVE_CMOCKA
+check_PROGRAMS += tests/loop/test_module_lineage
+endif
+tests_loop_test_module_lineage_SOURCES = tests/loop/test_module_lineage.c $(loop_kit)
+tests_loop_test_module_lineage_LDADD = $(loop_libs)
 tests_loop_test_module_make_SOURCES = tests/loop/test_module_make.c $(loop_kit)
 tests_loop_test_module_make_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
@@ -210,6 +215,13 @@ tests_loop_test_module_surface_SOURCES = tests/loop/test_module_surface.c $(loop
 tests_loop_test_module_surface_LDADD = $(loop_libs)
 dist_check_SCRIPTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
 TESTS += tests/loop/exports tests/loop/run tests/loop/test_tool_pair.sh tests/loop/test_tool_secret.sh
+
+# --- lineage: an attacker's search for calls that make a sensitive key known
+check_PROGRAMS += tests/lineage/explore
+tests_lineage_explore_SOURCES = tests/lineage/explore.c tests/lineage/stage.c tests/lineage/world.c tests/lineage/world.h
+tests_lineage_explore_LDADD = $(CRYPTO_LIBS) -ldl
+dist_check_SCRIPTS += tests/lineage/run
+TESTS += tests/lineage/run
 
 # --- programs that the shell tests use: built by `make`, so that a test can be run by hand at once
 noinst_PROGRAMS += tests/bench/keymoot-bench tests/cluster/relay tests/cluster/lost_reply tests/cluster/stranger
