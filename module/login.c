@@ -132,7 +132,11 @@ CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR
                   CK_UTF8CHAR_PTR pUsername, CK_ULONG ulUsernameLen)
 {
     (void)pUsername;
-    KM_REQUIRE(ulUsernameLen == 0, CKR_ARGUMENTS_BAD);
+    if (ulUsernameLen != 0) {
+        KM_SESSION(session, hSession); /* its own mistakes come first */
+        (void)session;
+        return CKR_ARGUMENTS_BAD;
+    }
     return C_Login(hSession, userType, pPin, ulPinLen);
 }
 

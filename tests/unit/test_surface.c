@@ -113,6 +113,7 @@ static void a_user_without_a_name_logs_in(void **state)
     (void)state;
     OK(C_Logout(s));
     RV(C_LoginUser(s, CKU_USER, BYTES(FAKE_PIN), BYTES("somebody")), CKR_ARGUMENTS_BAD);
+    RV(C_LoginUser(4711, CKU_USER, BYTES(FAKE_PIN), BYTES("somebody")), CKR_SESSION_HANDLE_INVALID);
     OK(C_LoginUser(s, CKU_USER, BYTES(FAKE_PIN), NULL, 0));
     RV(C_LoginUser(s, CKU_USER, BYTES(FAKE_PIN), NULL, 0), CKR_USER_ALREADY_LOGGED_IN);
 }
