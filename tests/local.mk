@@ -303,7 +303,9 @@ dist_check_SCRIPTS += tests/conform/run
 .PHONY: check-kat
 check-kat: all
 	KEYMOOT_BUILD='$(abs_top_builddir)' KAT_EACH=0 $(srcdir)/tests/conform/run kat
-EXTRA_DIST += tests/dev.sh tests/conform/softhsm.known tests/conform/keymoot.known
+EXTRA_DIST += tests/dev.sh tests/conform/softhsm.known tests/conform/keymoot.known \
+	tests/conform/vectors/aes-cbc-pad.txt tests/conform/vectors/aes-cts.txt tests/conform/vectors/ecdsa-sha3.txt \
+	tests/conform/vectors/hmac-sha3-224.txt tests/conform/vectors/hmac-sha3-256.txt tests/conform/vectors/hmac-sha3-384.txt tests/conform/vectors/hmac-sha3-512.txt tests/conform/vectors/hmac-sha512-224.txt tests/conform/vectors/hmac-sha512-256.txt tests/conform/vectors/pbkdf2.txt tests/conform/vectors/rsa-pkcs-sha3.txt tests/conform/vectors/rsa-pss-sha3.txt
 TESTS += tests/conform/run
 
 # --- objects through the module

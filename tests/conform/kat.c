@@ -19,15 +19,15 @@ static const struct kat_file files[] = {
 #undef KAT
 };
 
-static const char usage[] =
-    "usage: kat --module PATH (--token LABEL | --slot N) --pin PIN --so-pin PIN [--vectors FOLDER] [--each N]\n"
-    "           [--only TEXT] [--quiet]\n"
-    "  --each N        N vectors of each file, evenly chosen; without it, all\n"
-    "  --only TEXT     only files whose path or mechanism contains TEXT\n";
+static const char usage[] = "usage: kat --module PATH (--token LABEL | --slot N) --pin PIN --so-pin PIN [--vectors "
+                            "FOLDER] [--own FOLDER] [--each N]\n"
+                            "           [--only TEXT] [--quiet]\n"
+                            "  --each N        N vectors of each file, evenly chosen; without it, all\n"
+                            "  --only TEXT     only files whose path or mechanism contains TEXT\n";
 
 struct run {
     const struct kat_file *file;
-    size_t each, total, passed, failed, skipped;
+    size_t each, total, seen, passed, failed, skipped;
     struct {
         char why[120];
         size_t n;
@@ -43,10 +43,24 @@ static CK_RV run_vector(void)
     return CKR_OK;
 }
 
+/* Vectors that say nothing about this mechanism, so that a sample is not made of them. */
+static bool applies(const struct vector *v)
+{
+    const char *curve = kat_text(v, "curve"), *tag = kat_text(v, "Tag"), *aad = kat_text(v, "AAD"),
+               *text = kat_text(v, "PT");
+
+    if (now.file->run == kat_ecdsa)
+        return curve != NULL && (strncmp(curve, "P-256", 5) == 0 || strncmp(curve, "P-384", 5) == 0 ||
+                                 strncmp(curve, "P-521", 5) == 0 || strncmp(curve, "K-256", 5) == 0);
+    if (now.file->run == kat_gmac)
+        return tag != NULL && strlen(tag) == 32 && aad != NULL && aad[0] != '\0' && text != NULL && text[0] == '\0';
+    return true;
+}
+
 static void count_vector(const struct vector *v, void *unused)
 {
-    (void)v, (void)unused;
-    now.total++;
+    (void)unused;
+    now.total += applies(v);
 }
 
 static void note_reason(const char *why)
@@ -67,10 +81,14 @@ static void try_vector(const struct vector *v, void *unused)
     static const struct row row = {.function = "vector", .when = "", .provoke = run_vector};
     size_t half = now.total / 2; /* the middle of each stretch, and the last one, which has the longest key */
     struct result result;
+    size_t index;
 
     (void)unused;
-    if (now.each != 0 && now.total > now.each && v->index + 1 != now.total &&
-        ((v->index + 1) * now.each + half) / now.total == (v->index * now.each + half) / now.total)
+    if (!applies(v))
+        return;
+    index = now.seen++;
+    if (now.each != 0 && now.total > now.each && index + 1 != now.total &&
+        ((index + 1) * now.each + half) / now.total == (index * now.each + half) / now.total)
         return;
     the_vector = v;
     kat_session = open_rw();
@@ -93,13 +111,16 @@ static void try_vector(const struct vector *v, void *unused)
 }
 
 /* Returns whether the file was tried. */
-static bool run_file(const struct kat_file *file, const char *folder, size_t each)
+static bool run_file(const struct kat_file *file, const char *folder, const char *own, size_t each)
 {
     CK_MECHANISM_INFO info;
     char path[4096];
 
     now = (struct run){.file = file, .each = each};
-    snprintf(path, sizeof(path), "%s/%s", folder, file->path);
+    if (strncmp(file->path, "own/", 4) == 0)
+        snprintf(path, sizeof(path), "%s/%s", own, file->path + 4);
+    else
+        snprintf(path, sizeof(path), "%s/%s", folder, file->path);
     if (F->C_GetMechanismInfo(the_slot, file->mechanism, &info) != CKR_OK) {
         if (!kat_read(path, file, count_vector, NULL))
             printf("SKIP %s: no such file\n", file->path);
@@ -130,14 +151,14 @@ static void print_file(bool is_quiet)
 
 int main(int argc, char **argv)
 {
-    enum { MODULE, TOKEN, SLOT, PIN, SO_PIN, VECTORS, EACH, ONLY, QUIET };
-    static const struct option names[] = {{"module", 1, NULL, MODULE}, {"token", 1, NULL, TOKEN},
-                                          {"slot", 1, NULL, SLOT},     {"pin", 1, NULL, PIN},
-                                          {"so-pin", 1, NULL, SO_PIN}, {"vectors", 1, NULL, VECTORS},
-                                          {"each", 1, NULL, EACH},     {"only", 1, NULL, ONLY},
-                                          {"quiet", 0, NULL, QUIET},   {NULL, 0, NULL, 0}};
+    enum { MODULE, TOKEN, SLOT, PIN, SO_PIN, VECTORS, OWN, EACH, ONLY, QUIET };
+    static const struct option names[] = {
+        {"module", 1, NULL, MODULE}, {"token", 1, NULL, TOKEN},     {"slot", 1, NULL, SLOT}, {"pin", 1, NULL, PIN},
+        {"so-pin", 1, NULL, SO_PIN}, {"vectors", 1, NULL, VECTORS}, {"own", 1, NULL, OWN},   {"each", 1, NULL, EACH},
+        {"only", 1, NULL, ONLY},     {"quiet", 0, NULL, QUIET},     {NULL, 0, NULL, 0}};
     struct subject s = {0};
-    const char *folder = "/usr/lib/python3/dist-packages/cryptography_vectors", *only = "";
+    const char *folder = "/usr/lib/python3/dist-packages/cryptography_vectors", *own = "tests/conform/vectors",
+               *only = "";
     size_t each = 0, passed = 0, failed = 0, skipped = 0, none = 0, vectors = 0;
     bool is_quiet = false;
 
@@ -160,6 +181,9 @@ int main(int argc, char **argv)
             break;
         case VECTORS:
             folder = optarg;
+            break;
+        case OWN:
+            own = optarg;
             break;
         case EACH:
             each = strtoul(optarg, NULL, 10);
@@ -184,7 +208,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < LEN(files); i++) {
         if (strstr(files[i].path, only) == NULL && strstr(files[i].mechanism_name, only) == NULL)
             continue;
-        if (!run_file(&files[i], folder, each)) {
+        if (!run_file(&files[i], folder, own, each)) {
             skipped++;
             continue;
         }

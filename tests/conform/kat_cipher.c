@@ -126,7 +126,7 @@ static struct bytes join(struct bytes a, struct bytes b)
     return both;
 }
 
-/* ECB, CBC, CTR. */
+/* The modes whose parameter is an IV, and CTR. */
 void kat_aes(const struct vector *v, const struct kat_file *file)
 {
     struct bytes iv = kat_bytes_or_none(v, "IV");
@@ -164,6 +164,31 @@ void kat_gcm(const struct vector *v, const struct kat_file *file)
         must_not_decrypt(v, &mech, key, cipher);
     else
         both_ways(v, &mech, key, kat_bytes_or_none(v, "PT"), cipher);
+}
+
+/* GCM's vectors without text: what is authenticated is the message. */
+void kat_gmac(const struct vector *v, const struct kat_file *file)
+{
+    struct bytes iv = kat_bytes(v, "IV"), message = kat_bytes(v, "AAD"), want = kat_bytes(v, "Tag"), got;
+    CK_GCM_PARAMS params = {iv.p, iv.n, iv.n * 8, NULL, 0, 128};
+    CK_MECHANISM mech = {file->mechanism, &params, sizeof(params)};
+    CK_OBJECT_HANDLE key = kat_secret(CKK_AES, kat_bytes(v, "Key"), CKA_SIGN, CKA_VERIFY);
+
+    MUST(kat_sign(v, &mech, key, message, &got));
+    kat_same("another MAC", got, want);
+    MUST(kat_verify(v, &mech, key, message, want));
+}
+
+void kat_chacha20(const struct vector *v, const struct kat_file *file)
+{
+    struct bytes nonce = kat_bytes(v, "NONCE");
+    CK_ULONG number = kat_number(v, "INITIAL_BLOCK_COUNTER");
+    CK_BYTE counter[4] = {(CK_BYTE)number, (CK_BYTE)(number >> 8), (CK_BYTE)(number >> 16), (CK_BYTE)(number >> 24)};
+    CK_CHACHA20_PARAMS params = {counter, 32, nonce.p, nonce.n * 8};
+    CK_MECHANISM mech = {file->mechanism, &params, sizeof(params)};
+
+    both_ways(v, &mech, kat_secret(CKK_CHACHA20, kat_bytes(v, "KEY"), CKA_ENCRYPT, CKA_DECRYPT),
+              kat_bytes(v, "PLAINTEXT"), kat_bytes(v, "CIPHERTEXT"));
 }
 
 void kat_ccm(const struct vector *v, const struct kat_file *file)

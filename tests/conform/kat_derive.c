@@ -261,6 +261,15 @@ void kat_pbkdf2(const struct vector *v, const struct kat_file *file)
 {
     struct bytes password = text_bytes(kat_text(v, "PASSWORD")), salt = text_bytes(kat_text(v, "SALT")),
                  want = kat_bytes(v, "DERIVED_KEY");
+    static const struct {
+        const char *name;
+        CK_PKCS5_PBKD2_PSEUDO_RANDOM_FUNCTION_TYPE prf;
+    } prfs[] = {{"SHA1", CKP_PKCS5_PBKD2_HMAC_SHA1},
+                {"SHA224", CKP_PKCS5_PBKD2_HMAC_SHA224},
+                {"SHA256", CKP_PKCS5_PBKD2_HMAC_SHA256},
+                {"SHA384", CKP_PKCS5_PBKD2_HMAC_SHA384},
+                {"SHA512", CKP_PKCS5_PBKD2_HMAC_SHA512}};
+    const char *prf = kat_has(v, "PRF") ? kat_text(v, "PRF") : "SHA1";
     CK_PKCS5_PBKD2_PARAMS2 params = {
         CKZ_SALT_SPECIFIED, salt.p,    salt.n, kat_number(v, "ITERATIONS"), CKP_PKCS5_PBKD2_HMAC_SHA1, NULL, 0,
         password.p,         password.n};
@@ -268,6 +277,9 @@ void kat_pbkdf2(const struct vector *v, const struct kat_file *file)
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
     SECRET_TEMPLATE(template, want.n);
 
+    for (size_t i = 0; i < LEN(prfs); i++)
+        if (strcmp(prf, prfs[i].name) == 0)
+            params.prf = prfs[i].prf;
     if (params.iterations > 1000000)
         row_skip("too many iterations");
     MUST(F->C_GenerateKey(kat_session, &mech, template, 6, &key));
