@@ -81,7 +81,7 @@ static bool has_name(const char *names, const uint8_t *value, size_t len)
 
 static bool is_same(const uint8_t *oid, size_t oid_len, const uint8_t *value, size_t len)
 {
-    return oid_len == len && memcmp(oid, value, len) == 0;
+    return len > 0 && oid_len == len && memcmp(oid, value, len) == 0; /* a curve without another OID has no bytes */
 }
 
 const struct km_domain *km_domain_by(CK_KEY_TYPE key_type, const uint8_t *value, size_t len)

@@ -4,6 +4,7 @@
 
 # dev_start NAME: NAME is what messages call the test.
 dev_start() {
+    : >"$scratch/out"
     "$build/keymootd" --dev --dir "$scratch/dev" >"$scratch/out" 2>"$scratch/log" &
     KEYMOOT_SERVER_PID=$!
     for _ in $(seq 300); do

@@ -198,6 +198,10 @@ ROW_OR(C_GenerateKeyPair, CKR_DOMAIN_PARAMS_INVALID, CKR_CURVE_NOT_SUPPORTED, "E
 {
     return generate_pair(open_user(), &ec_gen, (CK_ATTRIBUTE){CKA_EC_PARAMS, "\x55\x55", 2}, sign);
 }
+ROW_OR(C_GenerateKeyPair, CKR_DOMAIN_PARAMS_INVALID, CKR_ATTRIBUTE_VALUE_INVALID, "EC on no bytes")
+{
+    return generate_pair(open_user(), &ec_gen, (CK_ATTRIBUTE){CKA_EC_PARAMS, NULL, 0}, sign);
+}
 ROW_OR(C_GenerateKeyPair, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID, "the private half of another class")
 {
     return generate_pair(open_user(), &ec_gen, curve, (CK_ATTRIBUTE){CKA_CLASS, &data_class, sizeof(data_class)});
