@@ -20,13 +20,23 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/keymoot-test.XXXXXX")
 PIN=24681357 SO_PIN=13572468
 passed=0 failed=0 skipped=0
 
+# sanitizer_says FILE...: what sanitizers found in servers that wrote these; nothing: false. Not memory that nng allocated for itself: 1.5
+# now and then loses a dialer that is closed while it connects.
+sanitizer_says() {
+    awk '/(Direct|Indirect) leak of/ { block = $0 "\n"; next }
+        block != "" && / #[01] / { block = block $0 "\n"; if (/ #1 /) { if (!/libnng\.so/) { printf "%s", block; found = 1 } block = "" } next }
+        /ERROR: LeakSanitizer:/ || /byte\(s\) leaked in/ { next }
+        /(Address|Leak|Thread)Sanitizer:|runtime error:/ { found = 1; lines = 40 }
+        lines > 0 { print; lines-- }
+        END { exit !found }' "$@" /dev/null
+}
+
 clean_up() {
     local rc=$?
     set +e
     [ ! -f "$scratch/c/size" ] || cluster_stop "$scratch/c"
     type test_clean_up >/dev/null 2>&1 && test_clean_up
-    if grep -lE '(Address|Leak|Thread)Sanitizer:|runtime error:' "$scratch"/c/*/out 2>/dev/null; then
-        head -n 60 "$scratch"/c/*/out
+    if [ -f "$scratch/c/size" ] && sanitizer_says "$scratch"/c/*/out; then
         echo "FAIL a server's sanitizer found something"
         failed=$((failed + 1)) rc=1
     fi
