@@ -28,3 +28,9 @@ dev_stop() {
     grep -A 40 -m 1 -E 'WARNING: |ERROR: |runtime error:' "$scratch/log" >&2
     return 1
 }
+
+# dev_foreign NAME PROGRAM: ends the test as skipped where PROGRAM, which is not ours, is missing or cannot load this build's module.
+dev_foreign() {
+    command -v "$2" >/dev/null || { echo "$1: skipped, no $2"; exit 77; }
+    ! ldd "$build/.libs/keymoot-pkcs11.so" | grep -q 'lib[at]san' || { echo "$1: skipped, programs that are not ours do not load a module with a sanitizer"; exit 77; }
+}

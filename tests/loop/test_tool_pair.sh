@@ -6,11 +6,7 @@ src=$(cd "$(dirname "$0")/../.." && pwd)
 build=${KEYMOOT_BUILD:-$src/build}
 # shellcheck source=tests/dev.sh
 . "$src/tests/dev.sh"
-command -v pkcs11-tool >/dev/null || { echo "test_tool_pair: skipped, no pkcs11-tool"; exit 77; }
-if ldd "$build/.libs/keymoot-pkcs11.so" | grep -q 'lib[at]san'; then
-    echo "test_tool_pair: skipped, programs that are not ours do not load a module with a sanitizer"
-    exit 77
-fi
+dev_foreign test_tool_pair pkcs11-tool
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/keymoot-tool.XXXXXX")
 failed=1
 clean_up() {

@@ -6,7 +6,7 @@ src=$(cd "$(dirname "$0")/../.." && pwd)
 build=${KEYMOOT_BUILD:-$src/build}
 # shellcheck source=tests/dev.sh
 . "$src/tests/dev.sh"
-command -v pkcs11-tool >/dev/null || { echo "test_tool_secret: skipped, no pkcs11-tool"; exit 77; }
+dev_foreign test_tool_secret pkcs11-tool
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/keymoot-tool.XXXXXX")
 failed=1
 clean_up() {
