@@ -77,12 +77,12 @@ static CK_RV derive(struct km_session *session, struct derivation *d, CK_OBJECT_
     Kmw__KeyDerive op = KMW__KEY_DERIVE__INIT;
     Kmw__Request request = KMW__REQUEST__INIT;
     bool is_on_token = false;
-    CK_RV rv = km_make_key_init(session, base_handle, CKR_KEY_HANDLE_INVALID, &base);
+    CK_RV rv = km_make_key_init(session, base_handle, CKR_KEY_HANDLE_INVALID, CKA_DERIVE, &base);
 
     if (rv == CKR_OK)
         rv = km_make_place(session, d->templates[0], &is_on_token);
     if (rv == CKR_OK && needs_other(d))
-        rv = km_make_key_init(session, other_handle(d), CKR_KEY_HANDLE_INVALID, &other);
+        rv = km_make_key_init(session, other_handle(d), CKR_KEY_HANDLE_INVALID, CKA_DERIVE, &other);
     if (rv == CKR_OK) {
         op.base_key = &base.key;
         op.mechanism = d->param;

@@ -118,7 +118,7 @@ CK_RV C_EncapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
     KM_REQUIRE(pulCiphertextLen != NULL && (pTemplate != NULL || ulAttributeCount == 0), CKR_ARGUMENTS_BAD);
     KM_TRY(km_maker_mech(pMechanism, CKF_ENCAPSULATE, &mech));
     KM_TRY(km_mechanism_read(mech, pMechanism, &param));
-    rv = km_make_key_init(session, hPublicKey, CKR_KEY_HANDLE_INVALID, &with);
+    rv = km_make_key_init(session, hPublicKey, CKR_KEY_HANDLE_INVALID, CKA_ENCAPSULATE, &with);
     if (rv == CKR_OK && (pCiphertext == NULL || *pulCiphertextLen < ciphertext_len(with.view))) {
         rv = km_hand_out(NULL, ciphertext_len(with.view), pCiphertext, pulCiphertextLen);
         goto out;
@@ -155,7 +155,7 @@ CK_RV C_DecapsulateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM *pMechanism, CK_
     KM_TRY(km_maker_mech(pMechanism, CKF_DECAPSULATE, &mech));
     KM_REQUIRE(ulCiphertextLen <= KM_ATTR_VALUE_MAX, CKR_WRAPPED_KEY_LEN_RANGE);
     KM_TRY(km_mechanism_read(mech, pMechanism, &op.mechanism));
-    rv = km_make_key_init(session, hPrivateKey, CKR_KEY_HANDLE_INVALID, &with);
+    rv = km_make_key_init(session, hPrivateKey, CKR_KEY_HANDLE_INVALID, CKA_DECAPSULATE, &with);
     if (rv == CKR_OK)
         op.template_ = km_template_from_ck(pTemplate, ulAttributeCount, &rv);
     if (rv == CKR_OK)

@@ -22,7 +22,8 @@ CK_RV km_maker_mech(const CK_MECHANISM *mechanism, CK_FLAGS flag, const struct k
     return CKR_OK;
 }
 
-CK_RV km_make_key_init(struct km_session *session, CK_OBJECT_HANDLE handle, CK_RV invalid, struct km_make_key *ret)
+CK_RV km_make_key_init(struct km_session *session, CK_OBJECT_HANDLE handle, CK_RV invalid, CK_ATTRIBUTE_TYPE needs,
+                       struct km_make_key *ret)
 {
     static const Kmw__Template unchanged = KMW__TEMPLATE__INIT;
     CK_RV rv = km_remote_view(session, handle, true /* stale: a server checks again */, &ret->view);
@@ -30,6 +31,9 @@ CK_RV km_make_key_init(struct km_session *session, CK_OBJECT_HANDLE handle, CK_R
     KM_REQUIRE(rv != CKR_OBJECT_HANDLE_INVALID, invalid);
     KM_TRY(rv);
     KM_REQUIRE(ret->view->key_type != KM_KEY_TYPE_ANY, invalid);
+    /* What a session copy of a sensitive key gave up, the servers do not know: they see the key itself. */
+    if (ret->view->is_alias && !km_attr_bool(ret->view->object->attrs, ret->view->object->n_attrs, needs, false))
+        return needs == CKA_EXTRACTABLE ? CKR_KEY_UNEXTRACTABLE : CKR_KEY_FUNCTION_NOT_PERMITTED;
     ret->key = km_remote_key(ret->view);
     if (ret->view->is_token || ret->view->class != CKO_PUBLIC_KEY)
         return CKR_OK;

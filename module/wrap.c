@@ -164,9 +164,9 @@ static CK_RV wrap(CK_SESSION_HANDLE hSession, const CK_MECHANISM *mechanism, CK_
     if (rv == CKR_OK)
         rv = set_aad(w.param, aad, aad_len);
     if (rv == CKR_OK)
-        rv = km_make_key_init(session, wrapping_handle, CKR_WRAPPING_KEY_HANDLE_INVALID, &with);
+        rv = km_make_key_init(session, wrapping_handle, CKR_WRAPPING_KEY_HANDLE_INVALID, CKA_WRAP, &with);
     if (rv == CKR_OK)
-        rv = km_make_key_init(session, handle, CKR_KEY_HANDLE_INVALID, &key);
+        rv = km_make_key_init(session, handle, CKR_KEY_HANDLE_INVALID, CKA_EXTRACTABLE, &key);
     if (rv == CKR_OK)
         len = wrapped_len(mech, w.param, with.view, key.view);
     if (rv == CKR_OK && len > 0 && (out == NULL || *out_len < len))
@@ -221,7 +221,7 @@ static CK_RV unwrap(CK_SESSION_HANDLE hSession, const CK_MECHANISM *mechanism, C
     if (rv == CKR_OK)
         rv = km_make_place(session, op.template_, &is_on_token);
     if (rv == CKR_OK)
-        rv = km_make_key_init(session, unwrapping_handle, CKR_UNWRAPPING_KEY_HANDLE_INVALID, &with);
+        rv = km_make_key_init(session, unwrapping_handle, CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKA_UNWRAP, &with);
     if (rv == CKR_OK) {
         op.unwrapping_key = &with.key;
         op.mechanism = w.param;

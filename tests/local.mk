@@ -182,7 +182,7 @@ TESTS += $(unit_programs)
 loop_kit = tests/loop/loop.c tests/loop/loop.h
 loop_libs = $(CRYPTO_LIBS) $(CMOCKA_LIBS) -ldl -lpthread
 if HAVE_CMOCKA
-check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_make tests/loop/test_module_pair \
+check_PROGRAMS += tests/loop/test_module tests/loop/test_module_use tests/loop/test_module_derive tests/loop/test_module_wrap tests/loop/test_module_pair \
 	tests/loop/test_module_fork tests/loop/test_module_outage tests/loop/test_module_surface
 endif
 tests_loop_test_module_SOURCES = tests/loop/test_module.c $(loop_kit)
@@ -205,8 +205,10 @@ check_PROGRAMS += tests/loop/test_module_lineage
 endif
 tests_loop_test_module_lineage_SOURCES = tests/loop/test_module_lineage.c $(loop_kit)
 tests_loop_test_module_lineage_LDADD = $(loop_libs)
-tests_loop_test_module_make_SOURCES = tests/loop/test_module_make.c $(loop_kit)
-tests_loop_test_module_make_LDADD = $(loop_libs)
+tests_loop_test_module_derive_SOURCES = tests/loop/test_module_derive.c $(loop_kit)
+tests_loop_test_module_derive_LDADD = $(loop_libs)
+tests_loop_test_module_wrap_SOURCES = tests/loop/test_module_wrap.c $(loop_kit)
+tests_loop_test_module_wrap_LDADD = $(loop_libs)
 tests_loop_test_module_fork_SOURCES = tests/loop/test_module_fork.c $(loop_kit)
 tests_loop_test_module_fork_LDADD = $(loop_libs)
 tests_loop_test_module_outage_SOURCES = tests/loop/test_module_outage.c $(loop_kit)

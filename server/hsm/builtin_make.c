@@ -55,6 +55,8 @@ static enum km_backend_result make_one(struct km_backend *backend, Kml__Head *he
             return answer(CKR_DEVICE_MEMORY, ret_rv);
         return km_builtin_object(backend, head, NULL, ret, ret_rv);
     }
+    if (head->class_ == CKO_DATA)
+        km_head_drop(head, CKA_VALUE);
     rv = head->class_ == CKO_DATA ? CKR_OK : km_secret_describe(km_builtin_crypto(backend), value, head);
     if (rv == CKR_ATTRIBUTE_VALUE_INVALID && km_head_find(head, CKA_CHECK_VALUE) == NULL)
         rv = CKR_KEY_SIZE_RANGE; /* no key of this type is that long */

@@ -185,8 +185,8 @@ static CK_RV extract(const struct job *job, struct km_secret *ret)
 
 static CK_RV encrypt_data(const struct job *job, struct km_secret *ret)
 {
-    static const char *const ecb[] = {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"};
-    static const char *const cbc[] = {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"};
+    static const char *const names[2][3] = {{"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"},
+                                            {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"}};
     const ProtobufCBinaryData *data = &job->param->shared_data;
     bool has_iv = job->param->iv.len > 0;
     struct km_secret text = KM_SECRET_EMPTY;
@@ -204,7 +204,7 @@ static CK_RV encrypt_data(const struct job *job, struct km_secret *ret)
         return CKR_KEY_SIZE_RANGE;
     if (km_secret_new(&text, data->len) != KM_OK)
         return CKR_DEVICE_MEMORY;
-    cipher = EVP_CIPHER_fetch(NULL, (has_iv ? cbc : ecb)[job->base->len / 8 - 2], NULL);
+    cipher = EVP_CIPHER_fetch(NULL, names[has_iv][job->base->len / 8 - 2], NULL);
     ctx = EVP_CIPHER_CTX_new();
     if (ctx != NULL && cipher != NULL &&
         EVP_EncryptInit_ex2(ctx, cipher, job->base->raw.data, has_iv ? job->param->iv.data : NULL, NULL) == 1 &&

@@ -106,5 +106,8 @@ enum km_flow km_op_key_derive(struct km_call *call)
     enum km_backend_result result = backend->ops->derive(backend, &d, heads, in->n_templates, objects, &rv);
     if (result != KM_BE_OK)
         return km_call_backend(call, result, rv, base->stored != NULL);
-    return km_make_answer(call, heads, objects, in->n_templates);
+    flow = km_make_answer(call, heads, objects, in->n_templates);
+    enum km_flow check =
+        other && heads[0]->is_session ? km_make_check(call, other, CKR_KEY_HANDLE_INVALID) : KM_FLOW_GO;
+    return check == KM_FLOW_GO ? flow : check;
 }

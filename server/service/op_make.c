@@ -41,6 +41,16 @@ enum km_flow km_make_source(struct km_call *call, const Kmw__Key *key, CK_RV mis
     return km_prove_context(call, ret->head, &no_pin);
 }
 
+enum km_flow km_make_check(struct km_call *call, const struct km_held *held, CK_RV invalid)
+{
+    bool is_presented = !held->stored && held->object.seal.len == 0; /* a public key of the client's own */
+    CK_RV rv = invalid;
+    const char *why = is_presented ? NULL : km_held_check(call, held, &rv);
+    if (!why)
+        return KM_FLOW_GO;
+    return rv == CKR_OK ? km_call_verdict(call, KMW__REPLY__VERDICT__BUSY, why) : km_call_rv(call, invalid, why);
+}
+
 /* Both templates in one; what is in both must be the same, which km_template_new sees to. */
 static enum km_flow merge(struct km_call *call, const Kmw__Template *t, const Kml__Attr *imposed, Kmw__Template *ret)
 {
@@ -87,7 +97,8 @@ enum km_flow km_make_head(struct km_call *call, const Kmw__Template *t, const st
     km_template_secrets_free(secrets, n);
     if (!km_call_own_head(call, head))
         return km_call_err(call, KM_ERR_NOMEM, "making the key");
-    if (n > 0) /* data has its value in the template, not in a seal; a key's cannot be given here */
+    const Kml__Attr *value = head->class_ == CKO_DATA ? km_head_find(head, CKA_VALUE) : NULL;
+    if (n > 0 || (value && value->value.len > 0)) /* a key's cannot be given at all */
         return km_call_rv(call, CKR_TEMPLATE_INCONSISTENT, "the value is what the operation makes");
     if (head->is_private && !km_call_is_user(call))
         return km_call_rv(call, CKR_USER_NOT_LOGGED_IN, "private objects need a user's login");
@@ -110,10 +121,9 @@ static enum km_flow commit(struct km_call *call, Kml__Object *objects, size_t n)
 {
     Kml__ObjectCreate body = KML__OBJECT_CREATE__INIT;
     Kml__Command command = KML__COMMAND__INIT;
-    CK_RV rv = CKR_KEY_HANDLE_INVALID;
-    const char *why = call->used ? km_held_check(call, call->used, &rv) : NULL;
-    if (why)
-        return rv == CKR_OK ? km_call_verdict(call, KMW__REPLY__VERDICT__BUSY, why) : km_call_rv(call, rv, why);
+    enum km_flow flow = km_make_check(call, call->used, CKR_KEY_HANDLE_INVALID);
+    if (flow != KM_FLOW_GO)
+        return flow;
     body.objects = km_call_alloc(call, n, sizeof(*body.objects));
     if (!body.objects)
         return km_call_err(call, KM_ERR_NOMEM, "making the key");

@@ -16,6 +16,9 @@ enum km_flow km_make_mech(struct km_call *call, const Kmw__Mechanism *asked, CK_
  * use is refused. */
 enum km_flow km_make_source(struct km_call *call, const Kmw__Key *key, CK_RV missing, const struct km_mech *mech,
                             CK_FLAGS flag, struct km_held *ret);
+/* Once the back end has answered: is the second key of the operation still what it was? The dispatcher looks after the
+ * first. `invalid`: the answer if it is gone. */
+enum km_flow km_make_check(struct km_call *call, const struct km_held *held, CK_RV invalid);
 /* How strictly this token keeps keys apart. */
 enum km_level km_make_level(const struct km_call *call);
 /* The head of a new object: the request's template with that of `imposed`, an attribute of the source

@@ -35,12 +35,8 @@ enum km_flow km_op_key_wrap(struct km_call *call)
     if (result != KM_BE_OK)
         return km_call_backend(call, result, rv, key->stored != NULL);
     flow = km_reply_bytes(call, data, len);
-    const char *why =
-        with->stored ? km_held_check(call, with, &rv) : NULL; /* `key` is looked at again by the dispatcher */
-    if (why)
-        return rv == CKR_OK ? km_call_verdict(call, KMW__REPLY__VERDICT__BUSY, why)
-                            : km_call_rv(call, CKR_WRAPPING_KEY_HANDLE_INVALID, why);
-    return flow;
+    enum km_flow check = km_make_check(call, with, CKR_WRAPPING_KEY_HANDLE_INVALID);
+    return check == KM_FLOW_GO ? flow : check;
 }
 
 enum km_flow km_op_key_unwrap(struct km_call *call)

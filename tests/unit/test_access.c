@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "../../server/govern/access.h"
+#include "../../server/govern/level.h"
 #include "../../server/govern/limits.h"
 
 #include <string.h>
@@ -50,6 +51,22 @@ static void what_is_no_grant_is_refused(void **state)
     km_access_free(access);
 }
 
+static void a_token_has_its_level_or_the_default(void **state)
+{
+    (void)state;
+    struct km_levels *levels = km_levels_new();
+    assert_int_equal(km_levels_of(NULL, "one"), KM_LEVEL_LINEAGE);
+    assert_int_equal(km_levels_of(levels, "one"), KM_LEVEL_LINEAGE);
+    assert_null(km_levels_add(levels, "one", "off"));
+    assert_null(km_levels_add(levels, "default", "strict"));
+    assert_int_equal(km_levels_of(levels, "one"), KM_LEVEL_OFF);
+    assert_int_equal(km_levels_of(levels, "two"), KM_LEVEL_STRICT);
+    assert_non_null(km_levels_add(levels, "one", "none"));
+    assert_non_null(km_levels_add(levels, "123456789012345678901234567890123", "off"));
+    km_levels_free(levels);
+    km_levels_free(NULL);
+}
+
 static void one_identity_fills_its_own_share_only(void **state)
 {
     (void)state;
@@ -73,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grants_hold_for_whom_they_name),
         cmocka_unit_test(what_is_no_grant_is_refused),
+        cmocka_unit_test(a_token_has_its_level_or_the_default),
         cmocka_unit_test(one_identity_fills_its_own_share_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

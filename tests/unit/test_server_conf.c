@@ -74,6 +74,7 @@ static void mistakes_are_named(void **state)
         {"[members]\n1 = a z 127.0.0.1:1 127.0.0.1:2\n01 = b z 127.0.0.1:3 127.0.0.1:4\n", "each id once"},
         {"[members]\n1 = b z 127.0.0.1:1 127.0.0.1:2\n", "members"},
         {"[access]\napp = all\n", "create"},
+        {"[lineage]\nshared = loose\n", "off, lineage or strict"},
     };
     struct km_server_conf conf;
     char message[512];
