@@ -90,7 +90,8 @@ static CK_OBJECT_HANDLE round_trip(CK_MECHANISM *m, CK_OBJECT_HANDLE with, CK_OB
     assert_int_equal(n, asked);
     OK(C_UnwrapKey(s, m, back, wrapped, n, t, n_t, &again));
     wrapped[n - 1] ^= 1;
-    if (m->mechanism != CKM_AES_CBC && m->mechanism != CKM_AES_ECB && m->mechanism != CKM_AES_CBC_PAD)
+    /* The first three do not notice; OpenSSL from 3.2 takes a damaged PKCS#1 block for random bytes (implicit rejection). */
+    if (m->mechanism != CKM_AES_CBC && m->mechanism != CKM_AES_ECB && m->mechanism != CKM_AES_CBC_PAD && m->mechanism != CKM_RSA_PKCS)
         RV(C_UnwrapKey(s, m, back, wrapped, n, t, n_t, &again), CKR_WRAPPED_KEY_INVALID);
     return again;
 }
